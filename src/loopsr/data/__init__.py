@@ -1,0 +1,1 @@
+"""Training pictures: folders, degradations and aligned pairs of crops. Numpy only."""

@@ -1,0 +1,176 @@
+"""Folders of pictures become memory-mapped pairs: decoded once, degraded once, shared by every run.
+
+The cache is two flat uint8 files, the sharp pictures one after the other and their degraded twins, and
+an index of shapes. A picture of the cache is a view, so many runs share one copy in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loopsr.data.degrade import Step, degrade
+from loopsr.errors import ImageReadError, UsageError
+
+log = logging.getLogger(__name__)
+Pixels = NDArray[np.uint8]
+SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp", ".ppm", ".gif")
+)
+_FORMAT = 1  # raise it when the layout of the cache changes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Aligned pictures: ``hr[i]`` is (s*h, s*w, 3) uint8, ``lr[i]`` its (h, w, 3) degraded twin."""
+
+    scale: int
+    names: tuple[str, ...]
+    hr: tuple[Pixels, ...]
+    lr: tuple[Pixels, ...]
+    key: str  # hash of the pictures, the scale and the degradation
+
+
+def cache_folder() -> Path:
+    """Where decoded pictures are kept: ``$LOOPSR_CACHE`` or ``~/.cache/loopsr``, then ``pairs``."""
+    root = os.environ.get("LOOPSR_CACHE")
+    return (Path(root) if root else Path.home() / ".cache" / "loopsr") / "pairs"
+
+
+def find_pictures(folders: Iterable[str | Path]) -> list[Path]:
+    """All picture files below the folders (a file counts as itself), sorted.
+
+    Raises ``UsageError`` for a folder that is missing or holds no picture.
+    """
+    found: dict[Path, None] = {}
+    for folder in map(Path, folders):
+        if not folder.exists():
+            raise UsageError(f"no folder {str(folder)!r}; pass a folder of pictures")
+        inside = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*"))
+        files = [p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file()]
+        if not files:
+            raise UsageError(
+                f"no picture in {str(folder)!r}; expected files named "
+                f"{', '.join(sorted(SUFFIXES))} in it or below it"
+            )
+        found.update(dict.fromkeys(files))
+    if not found:
+        raise UsageError("no pictures were given; pass at least one folder")
+    return list(found)
+
+
+def read_rgb(path: Path) -> Pixels:
+    """Decode a file to an upright (h, w, 3) uint8 sRGB picture; alpha is dropped.
+
+    Raises ``ImageReadError``.
+    """
+    import pyvips
+
+    try:
+        image = pyvips.Image.new_from_file(str(path), fail_on="truncated").autorot()
+        image = image.colourspace("srgb")
+        if image.hasalpha():
+            image = image[: image.bands - 1]
+        if image.format != "uchar":
+            image = image.cast("uchar")
+        pixels = np.asarray(image.numpy(), np.uint8)
+    except pyvips.Error as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown format"
+        raise ImageReadError(f"{path}: cannot be decoded ({reason}); remove it") from error
+    return pixels if pixels.ndim == 3 and pixels.shape[2] == 3 else np.stack([pixels] * 3, -1)
+
+
+def crop_to_multiple(image: Pixels, scale: int) -> Pixels:
+    """Cut right and bottom so that both sides are multiples of ``scale``."""
+    height, width = (side - side % scale for side in image.shape[:2])
+    return image[:height, :width]
+
+
+def _key(files: Sequence[Path], scale: int, steps: Sequence[Step]) -> str:
+    stats = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    text = json.dumps([_FORMAT, stats, scale, list(steps)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _build(files: Sequence[Path], target: Path, scale: int, steps: Sequence[Step]) -> None:
+    """Decode and degrade into ``target``; unreadable files are skipped with a warning."""
+    shapes: list[tuple[int, int]] = []
+    names: list[str] = []
+    log.info("decoding %d pictures for x%d into a cache; this is done once", len(files), scale)
+    with (target / "hr.bin").open("wb") as hr_file, (target / "lr.bin").open("wb") as lr_file:
+        for path in files:
+            try:
+                hr = crop_to_multiple(read_rgb(path), scale)
+            except ImageReadError as error:
+                log.warning("skipped: %s", error)
+                continue
+            if 0 in hr.shape:
+                log.warning("skipped: %s is smaller than %d pixels", path, scale)
+                continue
+            # Seeded by the name: a picture is degraded the same whatever lies beside it.
+            rng = np.random.default_rng(zlib.crc32(path.name.encode()))
+            lr = degrade(hr, scale=scale, steps=steps, rng=rng)
+            hr_file.write(np.ascontiguousarray(hr).data)
+            lr_file.write(np.ascontiguousarray(lr).data)
+            shapes.append((lr.shape[0], lr.shape[1]))
+            names.append(path.name)
+    if not names:
+        raise ImageReadError(f"none of {len(files)} pictures can be decoded; pass other folders")
+    if len(names) < len(files):
+        log.warning("%d of %d pictures were skipped", len(files) - len(names), len(files))
+    index = {"names": names, "shapes": shapes}
+    (target / "index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def load_pairs(
+    files: Sequence[Path], *, scale: int, steps: Sequence[Step], cache: Path | None = None
+) -> Pairs:
+    """Open the cached pairs of these files, decoding them first when they are new.
+
+    Raises ``ImageReadError`` when not one picture can be decoded.
+    """
+    key = _key(files, scale, steps)
+    folder = (cache or cache_folder()) / key
+    if not (folder / "index.json").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder.parent))
+        try:
+            _build(files, work, scale, steps)
+            try:
+                work.rename(folder)
+            except OSError:
+                if not (folder / "index.json").is_file():  # else another run was faster
+                    raise
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    shapes = [(int(h), int(w)) for h, w in index["shapes"]]
+    return Pairs(
+        scale=scale,
+        names=tuple(index["names"]),
+        hr=_views(folder / "hr.bin", [(h * scale, w * scale) for h, w in shapes]),
+        lr=_views(folder / "lr.bin", shapes),
+        key=key,
+    )
+
+
+def _views(path: Path, shapes: Iterable[tuple[int, int]]) -> tuple[Pixels, ...]:
+    # A plain array over the map: slicing np.memmap objects costs microseconds each time.
+    flat = np.asarray(np.memmap(path, np.uint8, mode="r"))
+    views, start = [], 0
+    for height, width in shapes:
+        end = start + height * width * 3
+        views.append(flat[start:end].reshape(height, width, 3))
+        start = end
+    return tuple(views)

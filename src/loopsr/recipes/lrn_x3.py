@@ -1,0 +1,25 @@
+"""The paper's network at x3, trained as ``loop_x3`` is, so that the two can be compared.
+
+Command: ``loopsr train lrn_x3 --hr FOLDER...``. The paper trains with MSE + 0.01 x a VGG perceptual loss,
+Adam 1e-4, batch 64, crops of 48, 100 epochs. Here the perceptual part is left out: it costs PSNR, and
+needs the weights of a network that was trained on pictures under no open licence.
+"""
+
+from __future__ import annotations
+
+from loopsr.train.recipe import LossSettings, OptimSettings, Recipe
+
+
+def recipe() -> Recipe:
+    """Settings of the weights ``lrn-x3``."""
+    return Recipe(
+        name="lrn-x3",
+        network="lrn",
+        scale=3,
+        data="CID22 (CC BY-SA 4.0), CLIC 2025 (Unsplash License), openly licensed photographs",
+        loss=LossSettings(name="l1"),
+        optim=OptimSettings(name="muon", learning_rate=1e-2, other_learning_rate=2e-3),
+        steps=20_000,
+        batch=8,
+        patch=32,
+    )

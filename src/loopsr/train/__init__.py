@@ -1,0 +1,1 @@
+"""The training road: recipe, loop, optimisers, losses, checkpoints, validation."""

@@ -1,0 +1,63 @@
+"""Losses by name, and supervision of several steps of the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from loopsr.errors import UnknownNameError, UsageError
+from loopsr.train.recipe import LossSettings
+
+
+def l1(difference: Tensor) -> Tensor:
+    """Mean of the absolute difference."""
+    return difference.abs().mean()
+
+
+def charbonnier(difference: Tensor) -> Tensor:
+    """L1, smooth near zero (epsilon 1e-3; Lai et al. 2017)."""
+    return torch.sqrt(difference * difference + 1e-6).mean()
+
+
+def mse(difference: Tensor) -> Tensor:
+    """Mean of the squared difference."""
+    return (difference * difference).mean()
+
+
+# name -> (output - target, b3hw in [0, 1]) -> scalar
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"charbonnier": charbonnier, "l1": l1, "mse": mse}
+
+
+def luma_l1(difference: Tensor) -> Tensor:
+    """L1 of MATLAB's luma of a b3hw difference, in [0, 1] over 255 levels."""
+    weights = difference.new_tensor((65.481, 128.553, 24.966)).view(1, 3, 1, 1) / 255
+    return (difference * weights).sum(1).abs().mean()
+
+
+def picture_loss(output: Tensor, target: Tensor, settings: LossSettings) -> Tensor:
+    """The loss of one picture b3hw, in float32. Raises ``UnknownNameError``."""
+    if settings.name not in LOSSES:
+        raise UnknownNameError("loss", settings.name, LOSSES)
+    difference = output.float() - target
+    loss = LOSSES[settings.name](difference)
+    return loss + settings.luma * luma_l1(difference) if settings.luma else loss
+
+
+def total_loss(network: nn.Module, lr: Tensor, hr: Tensor, settings: LossSettings) -> Tensor:
+    """Run the network on ``lr`` and weigh the loss of its last steps by ``settings.supervision``."""
+    weights = settings.supervision
+    if len(weights) == 1:
+        return weights[0] * picture_loss(network(lr), hr, settings)
+    unroll = cast(Callable[[Tensor], Iterator[Tensor]], network.unroll)
+    pictures = list(unroll(lr))
+    if len(pictures) < len(weights):
+        raise UsageError(
+            f"loss.supervision has {len(weights)} weights, the network takes {len(pictures)} steps; "
+            "pass at most one weight a step"
+        )
+    used = zip(reversed(pictures), reversed(weights), strict=False)
+    terms = [weight * picture_loss(picture, hr, settings) for picture, weight in used if weight]
+    return torch.stack(terms).sum()

@@ -1,0 +1,170 @@
+"""A recipe: everything that decides a training run, as plain frozen data.
+
+A recipe and the pictures give the weights. It travels in the checkpoint, so that a run goes on with
+what it began with, and in the model card.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from loopsr.errors import UnknownNameError, UsageError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSettings:
+    """What is minimised. ``supervision`` weighs the pictures of the last steps, the last one last."""
+
+    name: str = "l1"
+    luma: float = 0.0  # weight of an extra L1 on MATLAB's luma, which is what is measured
+    supervision: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimSettings:
+    """How it is minimised. With ``muon`` the hidden weights take ``learning_rate``."""
+
+    name: str = "muon"
+    learning_rate: float = 1e-2
+    other_learning_rate: float = 2e-3  # of all that Muon leaves to Adam; unused with name = adam
+    momentum: float = 0.95
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip: float = 0.5  # largest norm of the whole gradient
+    warmup: float = 0.03  # share of the run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A training run. Lengths are in input pixels; ``seconds`` overrides ``steps`` when given.
+
+    A run limited by ``seconds`` follows its schedule by elapsed training time, so it is not
+    reproducible to the bit, on another machine or on this one.
+    """
+
+    name: str
+    network: str
+    scale: int
+    network_config: dict[str, Any] = field(default_factory=dict)  # besides scale
+    data: str = ""  # training pictures with their licences, for the card
+    degradation: str = "bicubic"
+    loss: LossSettings = field(default_factory=LossSettings)
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    steps: int = 20_000
+    seconds: float | None = None
+    batch: int = 8
+    patch: int = 32
+    ema: float = 0.999
+    precision: str = "auto"  # auto: bfloat16 where the processor has it; float32; bfloat16
+    seed: int = 0
+    warm_start: str | None = None  # name or path of a safetensors file
+    validate_every: int = 1000
+    save_every: int = 250
+
+    def __post_init__(self) -> None:
+        """Check ranges. Raises ``UsageError``."""
+        for key in ("steps", "batch", "patch", "validate_every", "save_every", "scale"):
+            if getattr(self, key) < 1:
+                raise UsageError(f"{key} is {getattr(self, key)}, at least 1 was expected")
+        if not 0 <= self.ema < 1:
+            raise UsageError(f"ema is {self.ema}, expected 0 <= ema < 1; try 0.999")
+        if self.seconds is not None and not self.seconds > 0:
+            raise UsageError(f"seconds is {self.seconds}, expected more than 0")
+        if not 0 <= self.optim.warmup < 1:
+            raise UsageError(f"optim.warmup is {self.optim.warmup}, expected a share 0 <= x < 1")
+        if not self.loss.supervision:
+            raise UsageError(
+                "loss.supervision is empty; pass at least one weight, for example [1.0]"
+            )
+
+    def to_json(self) -> str:
+        """The recipe as one JSON object with sorted keys."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Read what ``to_json`` wrote. Raises ``UsageError``."""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise UsageError(f"the recipe is no JSON ({error})") from error
+        return _build(cls, values, "")
+
+
+def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """Apply ``["steps=500", "optim.learning_rate=1e-4"]``; types are checked.
+
+    Values are JSON; a bare word is a text. Raises ``UnknownNameError`` and ``UsageError``.
+    """
+    values = dataclasses.asdict(recipe)
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting!r} has no '='; type --set name=value")
+        *parents, last = path.split(".")
+        target = values
+        for parent in parents:
+            if not isinstance(target.get(parent), dict):
+                raise UnknownNameError("setting", path, _names(Recipe))
+            target = target[parent]
+        if last not in target and path.split(".")[0] != "network_config":
+            raise UnknownNameError("setting", path, _names(Recipe))
+        try:
+            target[last] = json.loads(text)
+        except ValueError:
+            target[last] = text
+    return _build(Recipe, values, "")
+
+
+def _names(cls: type) -> list[str]:
+    """All settings with their dots."""
+    names: list[str] = []
+    for key, kind in typing.get_type_hints(cls).items():
+        inner = _names(kind) if dataclasses.is_dataclass(kind) else []
+        names += [f"{key}.{name}" for name in inner] or [key]
+    return names
+
+
+def _build(cls: type[T], values: Any, prefix: str) -> T:
+    hints = typing.get_type_hints(cls)
+    if not isinstance(values, dict):
+        raise UsageError(f"{prefix or 'the recipe'} is {values!r}, an object was expected")
+    built = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise UnknownNameError("setting", prefix + key, [prefix + name for name in hints])
+        built[key] = _convert(value, hints[key], prefix + key)
+    try:
+        return cls(**built)
+    except TypeError as error:
+        raise UsageError(f"the recipe is incomplete: {error}") from error
+
+
+def _convert(value: Any, kind: Any, name: str) -> Any:
+    """``value`` as the annotated type, whole numbers widened to float; else ``UsageError``."""
+    if dataclasses.is_dataclass(kind):
+        assert isinstance(kind, type)
+        return _build(kind, value, name + ".")
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _convert(value, next(a for a in arguments if a is not type(None)), name)
+    if origin is tuple and isinstance(value, list | tuple):
+        fixed = arguments[-1] is not Ellipsis
+        if not fixed or len(value) == len(arguments):
+            return tuple(_convert(v, arguments[0], name) for v in value)
+    if kind is float and type(value) in (int, float):
+        return float(value)
+    plain = dict if origin is dict else kind
+    if isinstance(plain, type) and type(value) is plain and origin is not tuple:
+        return value
+    shown = kind.__name__ if isinstance(kind, type) and origin is None else str(kind)
+    raise UsageError(f"{name} is {value!r}, expected {shown}")
