@@ -1,0 +1,146 @@
+"""Where each result goes: names chosen and clashes found before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loopsr.errors import UsageError
+
+STREAM = "-"
+# What --format takes -> the extension of the file. The keys are the formats that can be written.
+EXTENSIONS = {
+    "jpeg": ".jpg",
+    "png": ".png",
+    "webp": ".webp",
+    "tiff": ".tif",
+    "avif": ".avif",
+    "gif": ".gif",
+    "ppm": ".ppm",
+}
+# Every extension that names one of these formats; others become PNG, which loses nothing.
+FORMATS = {
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".jpe": "jpeg",
+    ".jfif": "jpeg",
+    ".png": "png",
+    ".webp": "webp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".avif": "avif",
+    ".gif": "gif",
+    ".ppm": "ppm",
+    ".pgm": "ppm",
+    ".pnm": "ppm",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """The size that was asked for; exactly one kind of it, by default four times."""
+
+    scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    long_edge: int | None = None
+
+    def suffix(self) -> str:
+        """What the default file name says of the size: ``_x4``, ``_w1920``, ``_1920x1080``."""
+        if self.scale is not None:
+            return f"_x{self.scale:g}"
+        if self.long_edge is not None:
+            return f"_long{self.long_edge}"
+        if self.width is not None and self.height is not None:
+            return f"_{self.width}x{self.height}"
+        return f"_w{self.width}" if self.width is not None else f"_h{self.height}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and its output; ``-`` is the standard stream."""
+
+    source: str
+    target: str
+
+
+def plan_jobs(
+    sources: Sequence[str], *, output: str | None, suffix: str, format: str | None
+) -> list[Job]:
+    """Pair every input with its output.
+
+    ``output`` is a file, a folder (several inputs, a trailing slash, or it exists as one), ``-``,
+    or None for beside the input. Raises ``UsageError`` when two inputs would write one file, when
+    a result would replace an input, or when streams are mixed with several files.
+    """
+    if STREAM in sources or output == STREAM:
+        jobs = [_stream_job(sources, output)]
+    elif output is None:
+        jobs = [
+            Job(source, str(Path(source).with_name(_name(source, suffix=suffix, format=format))))
+            for source in sources
+        ]
+    elif len(sources) > 1 or output.endswith("/") or Path(output).is_dir():
+        if Path(output).exists() and not Path(output).is_dir():
+            raise UsageError(
+                f"{output} is a file, but {len(sources)} results need a folder; pass -o FOLDER/"
+            )
+        folder = Path(output)
+        jobs = [Job(s, str(folder / _name(s, suffix=suffix, format=format))) for s in sources]
+    else:
+        jobs = [Job(sources[0], output)]
+    _check_clashes(jobs)
+    for job in jobs:
+        _check_extension(job.target, format)
+    return jobs
+
+
+def _stream_job(sources: Sequence[str], output: str | None) -> Job:
+    if len(sources) > 1:
+        raise UsageError("- stands for one picture; pass it as the only input, or name files only")
+    return Job(sources[0], output or STREAM)
+
+
+def _name(source: str, *, suffix: str, format: str | None) -> str:
+    path = Path(source)
+    if format is not None:
+        return f"{path.stem}{suffix}{EXTENSIONS[format]}"
+    extension = path.suffix if path.suffix.lower() in FORMATS else ".png"
+    return f"{path.stem}{suffix}{extension}"
+
+
+def _check_extension(target: str, format: str | None) -> None:
+    if target == STREAM:
+        return
+    extension = Path(target).suffix.lower()
+    named = FORMATS.get(extension)
+    if named is None and format is None:
+        known = " ".join(EXTENSIONS.values())
+        raise UsageError(
+            f"the name {target!r} does not say the format; "
+            f"end it in one of {known}, or pass --format"
+        )
+    if named is not None and format is not None and named != format:
+        raise UsageError(
+            f"{target!r} is named as {named}, but --format says {format}; drop one of the two"
+        )
+
+
+def _check_clashes(jobs: Sequence[Job]) -> None:
+    inputs = {Path(job.source).resolve() for job in jobs if job.source != STREAM}
+    taken: dict[Path, str] = {}
+    for job in jobs:
+        if job.target == STREAM:
+            continue
+        path = Path(job.target).resolve()
+        if path in inputs:
+            raise UsageError(
+                f"{job.target} is an input; an input is never overwritten, pass another -o"
+            )
+        if path in taken:
+            raise UsageError(
+                f"{taken[path]} and {job.source} would both become {job.target}; "
+                "upscale them in two runs with two folders"
+            )
+        taken[path] = job.source

@@ -1,0 +1,73 @@
+"""Small pieces of text that several subcommands print alike."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from loopsr.errors import UsageError
+
+_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class Whole(click.ParamType[int]):
+    """A whole number of at least one; unlike click's range it adds nothing to the help text."""
+
+    name = "number"
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse, or fail with what was expected."""
+        text = str(value)
+        if (
+            not text.isascii()
+            or not text.isdigit()
+            or not 1 <= int(text[:20]) <= (self._most or 2**63)
+        ):
+            bound = f"from 1 to {self._most}" if self._most else "of at least 1"
+            self.fail(f"got {text!r}, a whole number {bound} was expected", param, ctx)
+        return int(text)
+
+
+def one_line(message: str) -> str:
+    """The message on one line, control characters shown instead of obeyed.
+
+    A file name may hold newlines or terminal escapes; neither may reach the terminal as such.
+    """
+    line = " ".join(message.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def parse_bytes(text: str) -> int:
+    """``2G``, ``1.5GiB``, ``500M`` or ``800000`` in bytes (powers of 1024).
+
+    Raises ``UsageError`` for anything else.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not match or float(match[1]) == 0:
+        raise UsageError(f"{text!r} is no amount of memory; write it as 500M or 2G")
+    return int(float(match[1]) * _BYTES[match[2].upper()])
+
+
+def format_bytes(count: float) -> str:
+    """``1536`` as ``1.5 kB``; one digit after the point below ten."""
+    power = next((p for p in range(4) if count < 1024 ** (p + 1)), 4)
+    value = count / 1024**power
+    digits = 1 if value < 10 and power else 0
+    return f"{value:.{digits}f} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
+
+
+def format_seconds(seconds: float) -> str:
+    """``0.42 s``, ``12.3 s``, ``3 min 20 s`` or ``2 h 05 min``."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

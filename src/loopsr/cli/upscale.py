@@ -1,0 +1,209 @@
+"""``loopsr upscale``: pictures in, larger pictures out."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from loopsr.cli.interrupt import run_interruptible
+from loopsr.cli.report import Report
+from loopsr.cli.targets import EXTENSIONS, STREAM, Job, Size, plan_jobs
+from loopsr.cli.text import Whole, parse_bytes
+from loopsr.errors import Cancelled, LoopsrError, UsageError
+
+EPILOG = """\b
+Examples:
+  loopsr upscale photo.jpg                      writes photo_x4.jpg beside it
+  loopsr upscale --scale 2 -o big/ *.png        several files into a folder
+  loopsr upscale --long-edge 3840 a.jpg -o b.png
+  loopsr upscale - -o - < a.png > b.png         through pipes
+
+\b
+Exit codes:
+  0 all done, 1 some failed, 2 wrong usage, 130 interrupted
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The options that hold for every picture of a run."""
+
+    size: Size
+    format: str | None
+    quality: int | None
+    lossless: bool
+    overwrite: bool
+
+
+@click.command(epilog=EPILOG, short_help="Enlarge pictures and sharpen them.")
+@click.argument("inputs", metavar="IN...", nargs=-1, required=True)
+@click.option("-o", "--output", metavar="OUT", help="File, or folder for several; - is stdout.")
+@click.option("-s", "--scale", type=float, metavar="X", help="Factor, such as 2, 1.5 or 8.  [4]")
+@click.option("--width", type=Whole(), metavar="N", help="Width to reach, in pixels.")
+@click.option("--height", type=Whole(), metavar="N", help="Height to reach.")
+@click.option("--long-edge", type=Whole(), metavar="N", help="Longer side to reach.")
+@click.option("-m", "--model", metavar="NAME|FILE", help="See `loopsr models`; or an ONNX file.")
+@click.option("-f", "--format", type=click.Choice(list(EXTENSIONS)), help="Format to write.")
+@click.option(
+    "--encoding-quality",
+    type=Whole(100),
+    metavar="1-100",
+    help="Of JPEG, WebP and AVIF: higher is closer to the pixels and larger.",
+)
+@click.option("--lossless", is_flag=True, help="Keep every pixel (WebP, AVIF).")
+@click.option(
+    "--max-memory", metavar="SIZE", help="Such as 500M or 2G.  [a quarter of what is free]"
+)
+@click.option("--tile", type=Whole(), metavar="N", help="Tile side; chosen otherwise.")
+@click.option("--threads", type=Whole(), metavar="N", help="CPU threads.  [all]")
+@click.option("--backend", metavar="NAME", default="auto", help="See `loopsr doctor`.  [auto]")
+@click.option("--overwrite", is_flag=True, help="Replace results that exist; inputs never are.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a picture on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("-v", "--verbose", count=True, help="Say what is done; twice for more.")
+def command(
+    inputs: tuple[str, ...],
+    output: str | None,
+    format: str | None,
+    encoding_quality: int | None,
+    lossless: bool,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: int,
+    **options: Any,
+) -> int:
+    """Enlarge pictures IN... with a small network, by four unless a size is given.
+
+    Colour profile, EXIF, 16 bits, transparency and animation are kept. The result lies beside the
+    input as NAME_x4.EXT unless -o says otherwise. "-" is stdin.
+    """
+    size = _size(**{key: options.pop(key) for key in ("scale", "width", "height", "long_edge")})
+    if output is None and inputs == (STREAM,):
+        output = STREAM
+    _check_streams(output, as_json=as_json)
+    jobs = plan_jobs(inputs, output=output, suffix=size.suffix(), format=format)
+    settings = Settings(
+        size=size,
+        format=format,
+        quality=encoding_quality,
+        lossless=lossless,
+        overwrite=overwrite,
+    )
+    upscaler = _open_upscaler(**options)
+    report = Report(
+        total=len(jobs),
+        as_json=as_json,
+        verbosity=-1 if quiet else verbose,
+        stdout_taken=output == STREAM,
+    )
+    with report:
+        return _run(jobs, upscaler, settings, report)
+
+
+def _size(
+    scale: float | None, width: int | None, height: int | None, long_edge: int | None
+) -> Size:
+    if scale is not None and not 0 < scale < float("inf"):
+        raise UsageError(f"--scale is {scale:g}, more than 0 was expected; pass for example 2 or 4")
+    given = [
+        name
+        for name, value in (
+            ("--scale", scale),
+            ("--width or --height", width or height),
+            ("--long-edge", long_edge),
+        )
+        if value is not None
+    ]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} contradict each other; pass one of them")
+    return Size(scale=scale if given else 4, width=width, height=height, long_edge=long_edge)
+
+
+def _check_streams(output: str | None, *, as_json: bool) -> None:
+    if output != STREAM:
+        return
+    if as_json:
+        raise UsageError("stdout cannot take both the picture and --json; pass -o FILE")
+    if sys.stdout.isatty():
+        raise UsageError("a terminal cannot show a picture; pass -o FILE or pipe stdout on")
+
+
+def _open_upscaler(
+    *,
+    model: str | None,
+    backend: str,
+    threads: int | None,
+    max_memory: str | None,
+    tile: int | None,
+) -> Any:
+    from loopsr.engine.upscaler import Upscaler  # slow import: not for --help
+
+    return Upscaler(
+        model=model,
+        backend=backend,
+        threads=threads,
+        max_memory=None if max_memory is None else parse_bytes(max_memory),
+        tile=tile,
+    )
+
+
+def _run(jobs: list[Job], upscaler: Any, settings: Settings, report: Report) -> int:
+    """Upscale job after job; a failure is told and the rest goes on. Returns the exit code."""
+    failures: list[tuple[str, str]] = []
+    code = 0
+    for job in jobs:
+        report.begin(job.source)
+        try:
+            result = _upscale_one(job, upscaler, settings, report.advance)
+        except Cancelled:
+            raise
+        except (LoopsrError, OSError, MemoryError) as error:
+            message = str(error) or "out of memory; pass --max-memory 500M"
+            report.failed(job.source, job.target, message)
+            failures.append((job.source, message))
+            # One picture: the error's own code (2 for a size that cannot be). Several: 1.
+            code = getattr(error, "exit_code", 1) if len(jobs) == 1 else 1
+        else:
+            report.finished(result)
+    report.summary(failures, len(jobs))
+    return code
+
+
+def _upscale_one(
+    job: Job, upscaler: Any, settings: Settings, advance: Callable[[float], None]
+) -> dict[str, Any]:
+    from loopsr.engine.files import upscale_file
+    from loopsr.io.image import Encoding
+
+    source: str | bytes = sys.stdin.buffer.read() if job.source == STREAM else job.source
+    target: Path | IO[bytes]
+    if job.target == STREAM:
+        target = sys.stdout.buffer
+    else:
+        target = Path(job.target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+
+    def work(stop: threading.Event) -> Any:
+        def progress(done: float) -> bool:
+            advance(done)
+            return not stop.is_set()
+
+        return upscale_file(
+            source,
+            target,
+            upscaler=upscaler,
+            encoding=Encoding(quality=settings.quality, lossless=settings.lossless),
+            format=settings.format,
+            overwrite=settings.overwrite,
+            progress=progress,
+            **asdict(settings.size),
+        )
+
+    return {**asdict(run_interruptible(work)), "source": job.source, "target": job.target}
