@@ -67,7 +67,11 @@ class ModelCard:
         return card
 
     def _check(self) -> None:
-        whole = {"scale": self.scale, "multiple_of": self.multiple_of, "parameters": self.parameters}
+        whole = {
+            "scale": self.scale,
+            "multiple_of": self.multiple_of,
+            "parameters": self.parameters,
+        }
         if self.halo is not None:
             whole["halo"] = self.halo
         for key, value in whole.items():
@@ -83,11 +87,16 @@ class ModelCard:
                     f"the model card has {key} = {whole[key]}, at most {most} is accepted; "
                     "fetch the weight file again"
                 )
-        for name in ("name", "network", "description", "licence"):
+        for name in ("name", "network", "description", "licence", "paper", "degradation", "data"):
             if not isinstance(getattr(self, name), str):
                 raise WeightsError(f"the model card has no text in {name!r}; fetch the file again")
         if not isinstance(self.config, dict):
             raise WeightsError("the model card has no config object; fetch the weight file again")
-        for score in self.scores.values():
-            if not all(isinstance(v, int | float) and math.isfinite(v) for v in score.values()):
-                raise WeightsError("the model card has a score that is no number; fetch it again")
+        if not isinstance(self.scores, dict) or not all(map(_is_score, self.scores.values())):
+            raise WeightsError("the model card has a score that is no number; fetch it again")
+
+
+def _is_score(score: object) -> bool:
+    return isinstance(score, dict) and all(
+        isinstance(value, int | float) and math.isfinite(value) for value in score.values()
+    )

@@ -1,0 +1,112 @@
+"""Loop, the network of this project: one good cell of weights, applied again and again.
+
+    f_0     = head(x)                                         3x3, 3 -> width
+    f_{t+1} = keep_t * f_t + gain_t * cell(f_t + recall_t * f_0)
+    image   = shuffle(tail(f_T + f_0)) + bilinear(x)          3x3, width -> 3 scale^2
+
+The cell is ``depth`` convolutions of 3x3, each with a residual inside its ReLU, and is the same in
+every step; only ``keep``, ``gain`` and ``recall`` (a number a channel and step) differ. The first step
+has ``keep`` 0 and ``gain`` 1, every later one starts as the identity, so that a trained network grows by a step
+without changing its picture. Recall of the input's features follows SRFBN (Li et al., arXiv
+1903.09814), the residual over an interpolated input VDSR (Kim et al., arXiv 1511.04587), per-step scales are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from loopsr.errors import UsageError
+
+
+class Loop(nn.Module):
+    """Head, a recurrent cell, sub-pixel tail over a bilinear input; b3hw in [0, 1] to b3(sh)(sw)."""
+
+    multiple_of = 1
+
+    def __init__(self, *, scale: int, width: int = 32, depth: int = 5, iters: int = 2) -> None:
+        """Build with fresh weights.
+
+        ``width`` is in channels, ``depth`` counts the convolutions of the cell, ``iters`` how often it runs.
+        Raises ``UsageError`` for a number below 1 or a scale outside 2 to 4.
+        """
+        super().__init__()
+        if scale not in (2, 3, 4):
+            raise UsageError(f"loop knows scale 2, 3 and 4, got {scale}; pass one of these")
+        if min(width, depth, iters) < 1:
+            raise UsageError(
+                f"width {width}, depth {depth}, iters {iters}: each must be at least 1"
+            )
+        self.scale = scale
+        self.iters = iters
+        self._width = width
+        self.head = nn.Conv2d(3, width, 3, padding=1)
+        self.cell = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
+        self.tail = nn.Conv2d(width, 3 * scale**2, 3, padding=1)
+        first = (torch.arange(iters) == 0).float()[:, None].expand(iters, width)
+        self.keep = nn.Parameter(1 - first)
+        self.gain = nn.Parameter(first.clone())
+        self.recall = nn.Parameter(torch.zeros(iters, width))
+        self._initialise()
+
+    def _initialise(self) -> None:
+        # He, damped where a residual adds to the signal, so that its size stays put at any depth.
+        sizes = {self.head: 1.0, self.tail: 0.1} | dict.fromkeys(self.cell, 0.7)
+        for layer, size in sizes.items():
+            assert isinstance(layer, nn.Conv2d)
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            layer.weight.data *= size
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    @property
+    def halo(self) -> int:
+        """Input pixels of context: head, tail, and the cell's depth in every step."""
+        return 2 + self.iters * len(self.cell)
+
+    def config(self) -> dict[str, Any]:
+        """Arguments that build this network again."""
+        return {
+            "scale": self.scale,
+            "width": self._width,
+            "depth": len(self.cell),
+            "iters": self.iters,
+        }
+
+    def hidden_weights(self) -> list[nn.Parameter]:
+        """The matrices inside the network, for optimisers that treat them apart (Muon)."""
+        return [layer.weight for layer in self.cell]  # type: ignore[misc]
+
+    def _steps(self, first: Tensor, iters: int | None) -> Iterator[Tensor]:
+        state = first
+        for step in range(self.iters if iters is None else iters):
+            # Steps beyond the trained ones repeat the last one's scales.
+            t = min(step, self.iters - 1)
+            keep, gain, recall = (
+                p[t].view(1, -1, 1, 1) for p in (self.keep, self.gain, self.recall)
+            )
+            inner = state if step == 0 else state + recall * first
+            for layer in self.cell:
+                inner = F.relu(layer(inner) + inner)
+            state = inner * gain if step == 0 else keep * state + gain * inner
+            yield state
+
+    def _image(self, features: Tensor, x: Tensor) -> Tensor:
+        base = F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
+        return F.pixel_shuffle(self.tail(features), self.scale) + base
+
+    def forward(self, x: Tensor, iters: int | None = None) -> Tensor:
+        """Upscale b3hw in [0, 1] to b3(sh)(sw); the output is not clamped."""
+        first = state = self.head(x)
+        for state in self._steps(first, iters):
+            pass
+        return self._image(state + first, x)
+
+    def unroll(self, x: Tensor, iters: int | None = None) -> Iterator[Tensor]:
+        """Yield the picture after each step."""
+        first = self.head(x)
+        for state in self._steps(first, iters):
+            yield self._image(state + first, x)

@@ -1,0 +1,91 @@
+"""The resize against MATLAB's own files, against facts known by hand, and against planted faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from loopsr.errors import ImageError
+from loopsr.ops.resize import resize
+
+BENCH = Path(__file__).parents[3] / "shared" / "data" / "bench"
+
+
+def oracle_pairs() -> list[tuple[Path, Path, int]]:
+    pairs = []
+    for name in ("Set5", "Set14"):
+        for high in sorted((BENCH / name / "HR").glob("*")):
+            for scale in (2, 3, 4):
+                low = sorted((BENCH / name / "LR_bicubic" / f"X{scale}").glob(f"{high.stem}*"))
+                pairs += [(high, low[0], scale)] if low else []
+    return pairs
+
+
+def load(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image.convert("RGB"))
+
+
+@pytest.mark.skipif(not BENCH.is_dir(), reason="the benchmark pictures are not on this machine")
+def test_equals_matlab_on_the_benchmark_sets() -> None:
+    pairs = oracle_pairs()
+    assert len(pairs) == 57
+    for high, low, scale in pairs:
+        image = load(high)
+        height, width = (n // scale * scale for n in image.shape[:2])
+        made = resize(image[:height, :width], scale=1 / scale)
+        assert np.array_equal(made, load(low)), (high.name, scale)
+
+
+@pytest.mark.skipif(not BENCH.is_dir(), reason="the benchmark pictures are not on this machine")
+def test_rounding_only_once_is_caught() -> None:
+    high, low, scale = oracle_pairs()[0]
+    once = resize(load(high).astype(np.float64), scale=1 / scale)
+    wrong = np.clip(np.floor(once + 0.5), 0, 255) != load(low)
+    assert 0.05 < wrong.mean() < 0.2
+
+
+@pytest.mark.parametrize("kernel", ["bicubic", "lanczos"])
+@pytest.mark.parametrize("scale", [0.25, 1 / 3, 0.5, 1.5, 2, 3, 4])
+def test_flat_stays_flat(kernel: str, scale: float) -> None:
+    flat = np.full((7, 9, 3), (255, 0, 17), np.uint8)
+    out = resize(flat, scale=scale, kernel=kernel)
+    assert out.shape == (*(int(np.ceil(n * scale)) for n in (7, 9)), 3)
+    assert (out == (255, 0, 17)).all()
+
+
+def test_half_scale_of_a_step_by_hand() -> None:
+    # Antialiased bicubic at 1/2 has the weights (-3, -9, 29, 111, 111, 29, -9, -3) / 256.
+    row = np.zeros((1, 16))
+    row[0, 8] = 256
+    out = resize(row, size=(1, 8))
+    assert out[0, 2:7] == pytest.approx([-3, 29, 111, -9, 0], abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+def test_dtype_and_planes_are_kept(dtype: type) -> None:
+    image = np.arange(35).reshape(5, 7).astype(dtype)
+    assert resize(image, scale=2).dtype == dtype
+    assert resize(image[..., None], scale=2).shape == (10, 14, 1)
+
+
+def test_one_pixel_and_target_size() -> None:
+    assert (resize(np.full((1, 1, 3), 9, np.uint8), size=(3, 5)) == 9).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "says"),
+    [
+        (np.zeros((4, 4), np.int32), {"scale": 2}, "int32"),
+        (np.zeros((0, 4), np.uint8), {"scale": 2}, "shape"),
+        (np.zeros(4, np.uint8), {"scale": 2}, "shape"),
+        (np.zeros((4, 4), np.uint8), {}, "either scale or size"),
+        (np.zeros((4, 4), np.uint8), {"scale": 2, "kernel": "box"}, "bicubic, lanczos"),
+    ],
+)
+def test_errors_say_what_was_got(image: np.ndarray, options: dict, says: str) -> None:
+    with pytest.raises(ImageError, match=says):
+        resize(image, **options)
