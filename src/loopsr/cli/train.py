@@ -36,8 +36,8 @@ def command(
 ) -> None:
     """Train RECIPE on folders of pictures; the same command goes on after a stop.
 
-    Any setting can be changed: --set steps=500 --set optim.learning_rate=1e-3. Without --valid a few of the
-    pictures are held out. The run folder holds checkpoint, log.jsonl and the finished weights.
+    Any setting can be changed: --set steps=500 --set optim.learning_rate=1e-3. Without --valid a
+    few pictures are held out. The run folder holds checkpoint, log.jsonl and the finished weights.
     """
     from loopsr.errors import UsageError
     from loopsr.recipes import RECIPES, find_recipe
@@ -80,8 +80,9 @@ def command(
 
 
 def _report(line: dict[str, Any]) -> None:
-    text = "step {step}  loss {loss:.5f}  psnr_y {psnr_y:.3f}  net {net_ms:.1f} ms  data {data_ms:.1f} ms"
-    click.echo(text.format(**line) + f"  {line['seconds']:.0f} s", err=True)
+    text = "step {step}  loss {loss:.5f}  psnr_y {psnr_y:.3f}  {seconds:.0f} s  a step: "
+    times = "net {net_ms:.1f} ms, data {data_ms:.1f} ms"
+    click.echo((text + times).format(**line), err=True)
 
 
 def _log_to_stderr() -> None:

@@ -25,7 +25,7 @@ def turn(image: Pixels, way: int) -> Pixels:
 
 
 class Sampler:
-    """Draws batches: a picture by its area, a place in it, one of 8 turns, the same on both crops."""
+    """Draws batches: a picture by its area, a place in it, one of 8 turns, alike on both crops."""
 
     def __init__(self, pairs: Pairs, *, batch: int, patch: int, seed: int) -> None:
         """Prepare for ``batch`` crops of ``patch`` x ``patch`` input pixels.

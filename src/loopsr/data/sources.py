@@ -1,7 +1,7 @@
-"""Folders of pictures become memory-mapped pairs: decoded once, degraded once, shared by every run.
+"""Folders of pictures become memory-mapped pairs: decoded and degraded once for all runs.
 
-The cache is two flat uint8 files, the sharp pictures one after the other and their degraded twins, and
-an index of shapes. A picture of the cache is a view, so many runs share one copy in memory.
+The cache is two flat uint8 files, the sharp pictures one after the other and their degraded twins,
+and an index of shapes. A picture of the cache is a view, so many runs share one copy in memory.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def read_rgb(path: Path) -> Pixels:
 
     Raises ``ImageReadError``.
     """
-    import pyvips
+    import pyvips  # type: ignore[import-untyped]
 
     try:
         image = pyvips.Image.new_from_file(str(path), fail_on="truncated").autorot()

@@ -27,8 +27,8 @@ def check_pair(image: Pixels, reference: Pixels, border: int) -> None:
     """Raise ``UsageError`` unless both are (h, w, 3), of one size and larger than the border."""
     if image.shape != reference.shape or image.ndim != 3 or image.shape[2] != 3:
         raise UsageError(
-            f"expected two (h, w, 3) pictures of one size, got {image.shape} and {reference.shape}; "
-            "crop the reference to a multiple of the scale"
+            f"expected two (h, w, 3) pictures of one size, got {image.shape} and "
+            f"{reference.shape}; crop the reference to a multiple of the scale"
         )
     if border < 0 or min(image.shape[:2]) <= 2 * border:
         raise UsageError(

@@ -1,8 +1,10 @@
 """The paper's network at x2, trained as ``loop_x2`` is, so that the two can be compared.
 
-Command: ``loopsr train lrn_x2 --hr FOLDER...``. The paper trains with MSE + 0.01 x a VGG perceptual loss,
-Adam 1e-4, batch 64, crops of 48, 100 epochs. Here the perceptual part is left out: it costs PSNR, and
-needs the weights of a network that was trained on pictures under no open licence.
+Command: ``loopsr train lrn_x2 --hr FOLDER``. The paper trains with MSE + 0.01 x a perceptual loss
+(VGG), Adam 1e-4, batch 64, crops of 48, 100 epochs. The perceptual part is left out here: it costs
+PSNR, and needs the weights of a network trained on pictures without an open licence. The rest is
+``--set optim.name=adam --set optim.learning_rate=1e-4 --set loss.name=mse --set batch=64 --set
+patch=48``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file that holds a whole run, written atomically. No pickle.
 
-Tensors: ``net.*``, ``ema.*``, ``optim.I.P.KEY`` (optimiser, parameter, key) and ``rng``. Everything else
-is JSON in the header.
+Tensors: ``net.*``, ``ema.*``, ``optim.I.P.KEY`` (optimiser, parameter, key) and ``rng``. The
+rest is JSON in the header.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def warm_start(network: nn.Module, source: str) -> list[str]:
-    """Copy all tensors of the same name and shape from weights; returns the names left out.
+    """Copy all tensors of the same name and shape from weights; returns the names that stay fresh.
 
     ``source`` is a path or the name of shipped weights; a checkpoint gives its averaged weights.
     Raises ``WeightsError`` when nothing fits.
@@ -129,8 +129,25 @@ def warm_start(network: nn.Module, source: str) -> list[str]:
     if _STATE in metadata:
         tensors = _below(tensors, "ema.")
     own = network.state_dict()
-    fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
+    fitting = {}
+    for key in own.keys() & tensors.keys():
+        value = _fit(tensors[key], own[key], iters=getattr(network, "iters", None))
+        if value is not None:
+            fitting[key] = value
     if not fitting:
         raise WeightsError(f"no tensor of {source!r} fits this network; start from other weights")
     network.load_state_dict(fitting, strict=False)
     return sorted(own.keys() - fitting.keys())
+
+
+def _fit(stored: Tensor, own: Tensor, *, iters: int | None) -> Tensor | None:
+    """``stored`` when it has the shape of ``own``; None otherwise, but for one case.
+
+    Scales a step, (iters, width): a network of more steps begins with the rows that were trained.
+    """
+    if stored.shape == own.shape:
+        return stored
+    per_step = own.ndim == stored.ndim == 2 and own.shape[0] == iters
+    if per_step and own.shape[0] > stored.shape[0] and own.shape[1] == stored.shape[1]:
+        return torch.cat([stored, own[stored.shape[0] :]])
+    return None

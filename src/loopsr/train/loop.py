@@ -1,7 +1,7 @@
 """The training loop: resumable to the last bit, with one JSON line a validation.
 
-With one thread, a run that is killed at any moment and started again ends in the same weights as one
-that was left alone (unless it is limited by seconds).
+With one thread, a run that is killed at any moment and started again ends in the same weights as
+one that was left alone (unless it is limited by seconds).
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def train(
 ) -> Trained:
     """Train, or go on where the run in ``out`` was stopped.
 
-    ``hr`` are folders of sharp pictures, ``valid`` those that choose between runs (without any, a few
-    pictures are held out). ``report`` gets what is appended to ``log.jsonl``. Raises
+    ``hr`` are folders of sharp pictures, ``valid`` those that choose between runs (without any, a
+    few pictures are held out). ``report`` gets what is appended to ``log.jsonl``. Raises
     ``TrainingError`` for a loss that is not finite or a run of another recipe in ``out``.
     """
     if threads is not None:
@@ -141,7 +141,7 @@ def train(
 def _pictures(
     recipe: Recipe, hr: Iterable[str | Path], valid: Iterable[str | Path]
 ) -> tuple[Pairs, list[tuple[Any, Any]]]:
-    """Training pairs, and up to ``VALIDATION_PICTURES`` (lr, hr) pairs evenly chosen from ``valid``."""
+    """Training pairs, and a few (lr, hr) pairs evenly chosen from ``valid``."""
     files, valid = find_pictures(hr), list(valid)
     if valid:
         judges = _spread(find_pictures(valid), VALIDATION_PICTURES)
@@ -172,12 +172,14 @@ def _fresh_state(recipe: Recipe, pairs: Pairs) -> dict[str, Any]:
 
 
 def _check_same_run(saved: dict[str, Any], asked: dict[str, Any], out: Path) -> None:
-    for key in ("recipe", "pictures"):
-        if saved.get(key) != asked[key]:
-            raise TrainingError(
-                f"{out} holds a run with another {key}; repeat its command to go on, "
-                "or pass another --out folder to begin anew"
-            )
+    # Parsed, so that a setting that a later version adds counts as its default.
+    same_recipe = Recipe.from_json(saved["recipe"]) == Recipe.from_json(asked["recipe"])
+    differs = "recipe" if not same_recipe else "pictures"
+    if not same_recipe or saved["pictures"] != asked["pictures"]:
+        raise TrainingError(
+            f"{out} holds a run with other {differs}; repeat its command to go on, "
+            "or pass another --out folder to begin anew"
+        )
 
 
 def _progress(recipe: Recipe, state: dict[str, Any]) -> float:
@@ -268,7 +270,7 @@ def _autocast(precision: str, device: torch.device) -> contextlib.AbstractContex
 
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     with contextlib.suppress(AttributeError):  # private names: absent in some versions of torch
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False

@@ -47,7 +47,7 @@ def picture_loss(output: Tensor, target: Tensor, settings: LossSettings) -> Tens
 
 
 def total_loss(network: nn.Module, lr: Tensor, hr: Tensor, settings: LossSettings) -> Tensor:
-    """Run the network on ``lr`` and weigh the loss of its last steps by ``settings.supervision``."""
+    """Run the network and weigh the losses of its last steps by ``settings.supervision``."""
     weights = settings.supervision
     if len(weights) == 1:
         return weights[0] * picture_loss(network(lr), hr, settings)
@@ -55,8 +55,8 @@ def total_loss(network: nn.Module, lr: Tensor, hr: Tensor, settings: LossSetting
     pictures = list(unroll(lr))
     if len(pictures) < len(weights):
         raise UsageError(
-            f"loss.supervision has {len(weights)} weights, the network takes {len(pictures)} steps; "
-            "pass at most one weight a step"
+            f"loss.supervision has {len(weights)} weights, the network takes {len(pictures)} "
+            "steps; pass at most one weight a step"
         )
     used = zip(reversed(pictures), reversed(weights), strict=False)
     terms = [weight * picture_loss(picture, hr, settings) for picture, weight in used if weight]

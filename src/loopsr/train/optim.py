@@ -2,16 +2,16 @@
 
 Muon: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. The factor
 0.2 * sqrt(max(rows, columns)) is that of Liu et al., "Muon is scalable for LLM training", arXiv
-2502.16982; it gives an update the size that Adam's would have. ``torch.optim.Muon`` takes matrices only
-and computes in bfloat16, which processors without it do slowly; here a kernel (out, in, k, k) is seen
-as (out, in*k*k) in float32.
+2502.16982; it gives an update the size that Adam's would have. ``torch.optim.Muon`` takes matrices
+only and computes in bfloat16, which processors without it do slowly; here a kernel (out, in, k, k)
+is seen as (out, in*k*k) in float32.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 def orthogonalise(matrix: Tensor, *, steps: int = 5) -> Tensor:
     """The nearest half-orthogonal matrix, roughly: singular values between about 0.7 and 1.2."""
     a, b, c = _NEWTON_SCHULZ
-    x = matrix / (matrix.norm() + 1e-7)
+    x: Tensor = matrix / (matrix.norm() + 1e-7)
     tall = x.size(0) > x.size(1)
     if tall:
         x = x.T
@@ -72,7 +72,8 @@ def hidden_weights(network: nn.Module) -> list[nn.Parameter]:
     kinds = (nn.Conv2d, nn.ConvTranspose2d)
     convolutions = [module for module in network.modules() if isinstance(module, kinds)]
     inner = convolutions[1:-1]
-    return [m.weight for m in inner if isinstance(m, nn.Conv2d) and m.groups == 1]
+    kernels = [m.weight for m in inner if isinstance(m, nn.Conv2d) and m.groups == 1]
+    return cast(list[nn.Parameter], kernels)
 
 
 def make_optimisers(network: nn.Module, settings: OptimSettings) -> list[torch.optim.Optimizer]:

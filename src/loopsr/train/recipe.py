@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """What is minimised. ``supervision`` weighs the pictures of the last steps, the last one last."""
+    """What is minimised. ``supervision`` weighs the pictures of the last steps, in order."""
 
     name: str = "l1"
     luma: float = 0.0  # weight of an extra L1 on MATLAB's luma, which is what is measured
@@ -123,7 +123,7 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     return _build(Recipe, values, "")
 
 
-def _names(cls: type) -> list[str]:
+def _names(cls: Any) -> list[str]:
     """All settings with their dots."""
     names: list[str] = []
     for key, kind in typing.get_type_hints(cls).items():

@@ -1,0 +1,179 @@
+"""A killed run goes on to the very weights that an uninterrupted one reaches."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+import torch
+
+from loopsr.errors import TrainingError
+from loopsr.train import loop
+from loopsr.train.checkpoint import load_tensors, read_state
+from loopsr.train.recipe import Recipe
+
+RECIPE = Recipe(
+    name="tiny",
+    network="lrn",
+    network_config={"iters": 1},
+    scale=2,
+    steps=7,
+    batch=2,
+    patch=8,
+    validate_every=3,
+    save_every=2,
+)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LOOPSR_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "hr"
+    folder.mkdir()
+    for i, (height, width) in enumerate([(40, 33), (24, 50), (31, 31)]):
+        pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
+        pyvips.Image.new_from_array(pixels).write_to_file(str(folder / f"{i}.png"))
+    return folder
+
+
+def run(pictures: Path, out: Path, recipe: Recipe = RECIPE) -> loop.Trained:
+    return loop.train(recipe, hr=[pictures], out=out, threads=1, device="cpu")
+
+
+def final(out: Path) -> dict[str, torch.Tensor]:
+    return load_tensors(out / loop.CHECKPOINT)[0]
+
+
+def assert_same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == two.keys()
+    different = [key for key in one if not torch.equal(one[key], two[key])]
+    assert not different
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing on the way may catch it."""
+
+
+@pytest.mark.parametrize("step", [1, 4, 6])
+def test_stopped_run_ends_in_the_same_bits(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    run(pictures, tmp_path / "whole")
+    original, calls = loop.total_loss, 0
+
+    def stop(*arguments: object) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == step:
+            raise Killed
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "total_loss", stop)
+    with pytest.raises(Killed):
+        run(pictures, tmp_path / "parts")
+    assert run(pictures, tmp_path / "parts").steps == 7
+    assert_same(final(tmp_path / "whole"), final(tmp_path / "parts"))
+    logs = [
+        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("whole", "parts")
+    ]
+    for whole, parts in zip(*logs, strict=True):
+        assert {k: whole[k] for k in ("step", "psnr_y")} == {
+            k: parts[k] for k in ("step", "psnr_y")
+        }
+
+
+def test_control_a_lost_sampler_state_is_noticed(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(pictures, tmp_path / "whole")
+    original, calls = loop.total_loss, 0
+
+    def stop(*arguments: object) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise Killed
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "total_loss", stop)
+    with pytest.raises(Killed):
+        run(pictures, tmp_path / "parts")
+    monkeypatch.setattr(loop.Sampler, "restore", lambda self, state: None)
+    run(pictures, tmp_path / "parts")
+    with pytest.raises(AssertionError):
+        assert_same(final(tmp_path / "whole"), final(tmp_path / "parts"))
+
+
+def test_sigkill(pictures: Path, tmp_path: Path) -> None:
+    recipe = Recipe.from_json(RECIPE.to_json().replace('"steps": 7', '"steps": 60'))
+    (tmp_path / "recipe.json").write_text(recipe.to_json())
+    code = (
+        "import sys; from pathlib import Path; from loopsr.train import loop; "
+        "from loopsr.train.recipe import Recipe; "
+        "loop.train(Recipe.from_json(Path(sys.argv[1]).read_text()), hr=[sys.argv[2]], "
+        "out=sys.argv[3], threads=1, device='cpu')"
+    )
+    out = tmp_path / "parts"
+    command = [sys.executable, "-c", code, str(tmp_path / "recipe.json"), str(pictures), str(out)]
+    source = str(Path(loop.__file__).parents[2])
+    child = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": source})
+    deadline = time.monotonic() + 60
+    while not (out / loop.CHECKPOINT).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert 0 < read_state(out / loop.CHECKPOINT)["step"]
+    run(pictures, out, recipe)
+    run(pictures, tmp_path / "whole", recipe)
+    assert_same(final(tmp_path / "whole"), final(out))
+
+
+def test_finished_run_is_not_trained_again(pictures: Path, tmp_path: Path) -> None:
+    first = run(pictures, tmp_path / "out")
+    before = (tmp_path / "out" / loop.CHECKPOINT).read_bytes()
+    second = run(pictures, tmp_path / "out")
+    assert second.steps == first.steps == 7
+    assert second.psnr_y == pytest.approx(first.psnr_y, abs=1e-9)
+    assert (tmp_path / "out" / loop.CHECKPOINT).read_bytes() == before
+
+
+def test_another_recipe_is_refused(pictures: Path, tmp_path: Path) -> None:
+    run(pictures, tmp_path / "out")
+    other = Recipe.from_json(RECIPE.to_json().replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(TrainingError, match="other recipe.*another --out"):
+        run(pictures, tmp_path / "out", other)
+
+
+def test_time_budget_goes_on_with_the_time_that_is_left(pictures: Path, tmp_path: Path) -> None:
+    recipe = Recipe.from_json(RECIPE.to_json().replace('"seconds": null', '"seconds": 0.3'))
+    done = run(pictures, tmp_path / "out", recipe)
+    assert done.seconds >= 0.3
+    assert run(pictures, tmp_path / "out", recipe).steps == done.steps
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = loop.total_loss, 0
+
+    def poison(*arguments: object) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        loss = original(*arguments)  # type: ignore[arg-type]
+        return loss * float("nan") if calls == 5 else loss
+
+    monkeypatch.setattr(loop, "total_loss", poison)
+    with pytest.raises(TrainingError, match="not finite at step 5.*learning_rate"):
+        run(pictures, tmp_path / "out")
+    assert read_state(tmp_path / "out" / loop.CHECKPOINT)["step"] == 4
+    assert (tmp_path / "out" / "diverged.safetensors").is_file()
