@@ -7,34 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loopsr.errors import UsageError
+from loopsr.io.formats import FORMATS, SUFFIXES
 
 STREAM = "-"
-# What --format takes -> the extension of the file. The keys are the formats that can be written.
-EXTENSIONS = {
-    "jpeg": ".jpg",
-    "png": ".png",
-    "webp": ".webp",
-    "tiff": ".tif",
-    "avif": ".avif",
-    "gif": ".gif",
-    "ppm": ".ppm",
-}
-# Every extension that names one of these formats; others become PNG, which loses nothing.
-FORMATS = {
-    ".jpg": "jpeg",
-    ".jpeg": "jpeg",
-    ".jpe": "jpeg",
-    ".jfif": "jpeg",
-    ".png": "png",
-    ".webp": "webp",
-    ".tif": "tiff",
-    ".tiff": "tiff",
-    ".avif": "avif",
-    ".gif": "gif",
-    ".ppm": "ppm",
-    ".pgm": "ppm",
-    ".pnm": "ppm",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +80,9 @@ def _stream_job(sources: Sequence[str], output: str | None) -> Job:
 def _name(source: str, *, suffix: str, format: str | None) -> str:
     path = Path(source)
     if format is not None:
-        return f"{path.stem}{suffix}{EXTENSIONS[format]}"
-    extension = path.suffix if path.suffix.lower() in FORMATS else ".png"
+        return f"{path.stem}{suffix}{FORMATS[format].suffixes[0]}"
+    # A format that cannot be written becomes PNG, which loses nothing.
+    extension = path.suffix if path.suffix.lower() in SUFFIXES else ".png"
     return f"{path.stem}{suffix}{extension}"
 
 
@@ -114,9 +90,9 @@ def _check_extension(target: str, format: str | None) -> None:
     if target == STREAM:
         return
     extension = Path(target).suffix.lower()
-    named = FORMATS.get(extension)
+    named = SUFFIXES.get(extension)
     if named is None and format is None:
-        known = " ".join(EXTENSIONS.values())
+        known = " ".join(entry.suffixes[0] for entry in FORMATS.values())
         raise UsageError(
             f"the name {target!r} does not say the format; "
             f"end it in one of {known}, or pass --format"

@@ -13,9 +13,10 @@ import click
 
 from loopsr.cli.interrupt import run_interruptible
 from loopsr.cli.report import Report
-from loopsr.cli.targets import EXTENSIONS, STREAM, Job, Size, plan_jobs
+from loopsr.cli.targets import STREAM, Job, Size, plan_jobs
 from loopsr.cli.text import Whole, parse_bytes
 from loopsr.errors import Cancelled, LoopsrError, UsageError
+from loopsr.io.formats import FORMATS, Encoding
 
 EPILOG = """\b
 Examples:
@@ -49,7 +50,7 @@ class Settings:
 @click.option("--height", type=Whole(), metavar="N", help="Height to reach.")
 @click.option("--long-edge", type=Whole(), metavar="N", help="Longer side to reach.")
 @click.option("-m", "--model", metavar="NAME|FILE", help="See `loopsr models`; or an ONNX file.")
-@click.option("-f", "--format", type=click.Choice(list(EXTENSIONS)), help="Format to write.")
+@click.option("-f", "--format", type=click.Choice(list(FORMATS)), help="Format to write.")
 @click.option(
     "--encoding-quality",
     type=Whole(100),
@@ -180,7 +181,6 @@ def _upscale_one(
     job: Job, upscaler: Any, settings: Settings, advance: Callable[[float], None]
 ) -> dict[str, Any]:
     from loopsr.engine.files import upscale_file
-    from loopsr.io.image import Encoding
 
     source: str | bytes = sys.stdin.buffer.read() if job.source == STREAM else job.source
     target: Path | IO[bytes]

@@ -1,0 +1,1 @@
+"""Applications of the upscaler: one file each, with one function ``run``."""

@@ -1,0 +1,120 @@
+"""``loopsr models``: what networks there are, and the card of one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from loopsr.card import ModelCard
+from loopsr.cli.text import format_bytes
+
+
+@click.command(short_help="List the networks, or show the card of one.")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of a table.")
+def command(name: str | None, as_json: bool) -> None:
+    """List the networks that ship with loopsr, or show all that is known of NAME.
+
+    Scores are PSNR in dB on luma, MATLAB's convention, on the x N reduced pictures of the set; a
+    higher one is better. A dot marks the network that `loopsr upscale` takes by itself.
+    """
+    from loopsr.weights import catalogue
+
+    if name is not None:
+        record = _record(name)
+        click.echo(json.dumps(record, indent=2) if as_json else _card_text(record))
+        return
+    records = [_record(known) for known in sorted(catalogue.names(), key=_order)]
+    if as_json:
+        click.echo(json.dumps(records, indent=2))
+    else:
+        _print_table(records)
+
+
+def _order(name: str) -> tuple[int, str]:
+    from loopsr.weights import catalogue
+
+    return catalogue.card(name).scale, name
+
+
+def _record(name: str) -> dict[str, Any]:
+    """The card as a dictionary, with the size of the ONNX file and whether it is a default."""
+    from loopsr.weights import catalogue
+
+    card: ModelCard = catalogue.card(name)
+    path: Path = catalogue.onnx_path(name)
+    return {
+        **dataclasses.asdict(card),
+        "default": catalogue.DEFAULT.get(card.scale) == name,
+        "file": str(path),
+        "bytes": path.stat().st_size,
+    }
+
+
+def _print_table(records: list[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    sets = sorted({key for record in records for key in record["scores"]}, key=_set_order)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    table.add_column("name", no_wrap=True)
+    for heading in ("scale", "parameters", "MACs/px", "file", *sets):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for record in records:
+        macs = record["macs_per_pixel"]
+        table.add_row(
+            "•" if record["default"] else "",
+            record["name"],
+            f"x{record['scale']}",
+            f"{record['parameters']:,}",
+            f"{macs:,}" if macs else "",
+            format_bytes(record["bytes"]),
+            *(_score(record, name) for name in sets),
+        )
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # a pipe has no width: never cut or wrap what a script reads
+    console.print(table)
+    console.print("• taken by default for its scale. Scores: PSNR in dB on luma.", soft_wrap=True)
+    console.print("More of one: loopsr models NAME", soft_wrap=True)
+
+
+def _set_order(name: str) -> tuple[int, str]:
+    known = ("Set5", "Set14", "BSD100")
+    return (known.index(name) if name in known else len(known), name)
+
+
+def _score(record: dict[str, Any], name: str) -> str:
+    value = record["scores"].get(name, {}).get("psnr_y")
+    return "" if value is None else f"{value:.2f}"
+
+
+def _card_text(record: dict[str, Any]) -> str:
+    """One fact a line; nested facts are indented, empty ones left out."""
+    lines = []
+    for key, value in record.items():
+        label = f"{key.replace('_', ' '):14} "
+        if value in ("", None, {}):
+            continue
+        if isinstance(value, dict):
+            lines.append(label.rstrip())
+            lines += [f"  {inner:12} {_plain(content)}" for inner, content in value.items()]
+        else:
+            lines.append(label + _plain(value))
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+    return str(value)
