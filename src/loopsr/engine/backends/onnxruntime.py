@@ -1,0 +1,100 @@
+"""ONNX Runtime on the CPU: what users run."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loopsr.card import ModelCard
+from loopsr.errors import BackendError, UsageError, WeightsError
+
+_FATAL = 4  # log level: what goes wrong reaches the user through our own errors
+
+
+class OnnxRuntime:
+    """One inference session; its ``run`` is thread-safe by ONNX Runtime's own promise."""
+
+    name = "onnxruntime"
+
+    def __init__(self, session: Any, card: ModelCard) -> None:
+        self._session = session
+        self._card = card
+
+    def run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Upscale float32 b3hw in [0, 1] to b3(sh)(sw), not clamped. Raises ``BackendError``."""
+        batch, _, height, width = pixels.shape
+        scale = self._card.scale
+        try:
+            output: NDArray[np.float32] = self._session.run(["sr"], {"lr": pixels})[0]
+        except MemoryError:
+            raise
+        except Exception as error:  # the runtime has a dozen classes that share no useful base
+            raise BackendError(
+                f"onnxruntime cannot run {self._card.name} on {width}x{height} pixels "
+                f"({_first_line(error)}); pass a smaller --tile or --max-memory"
+            ) from error
+        expected = (batch, 3, height * scale, width * scale)
+        if output.shape != expected:
+            raise BackendError(
+                f"{self._card.name} gave an output of shape {output.shape}, its card promises "
+                f"{expected}; export the model again"
+            )
+        return output
+
+
+def open_backend(
+    card: ModelCard, path: Path, *, threads: int, iters: int | None = None
+) -> OnnxRuntime:
+    """Load an ONNX file; its input is called ``lr``, its output ``sr``."""
+    if iters is not None and iters != card.iters:
+        raise UsageError(
+            f"iters {iters} was asked for, the ONNX file of {card.name} has {card.iters} built in; "
+            "pass backend='torch'"
+        )
+    runtime: Any = importlib.import_module("onnxruntime")
+    try:
+        session = runtime.InferenceSession(
+            str(path), _options(runtime, threads), providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        raise WeightsError(
+            f"{path} is no network that onnxruntime can load ({_first_line(error)}); "
+            "export it again or type: pip install --force-reinstall loopsr"
+        ) from error
+    _check_ports(session, path)
+    return OnnxRuntime(session, card)
+
+
+def _options(runtime: Any, threads: int) -> Any:
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _FATAL
+    # Left spinning between two tiles, the threads would take the cores from the encoder.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _check_ports(session: Any, path: Path) -> None:
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    names = [port.name for port in inputs], [port.name for port in outputs]
+    shape = inputs[0].shape if inputs else []
+    if names != (["lr"], ["sr"]) or len(shape) != 4 or shape[1] != 3:
+        raise WeightsError(
+            f"{path} has inputs {names[0]} of shape {shape} and outputs {names[1]}, "
+            "lr (batch, 3, height, width) and sr were expected; export it with loopsr"
+        )
+    if inputs[0].type != "tensor(float)" or any(isinstance(side, int) for side in shape[2:]):
+        raise WeightsError(
+            f"{path} takes {inputs[0].type} of shape {shape}, float32 of any height and width was "
+            "expected; export it with loopsr"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,106 @@
+"""The chain of networks over a stream of rows: grey, alpha, several passes, progress."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loopsr.engine.backends import Backend
+from loopsr.engine.plan import Stage
+from loopsr.engine.tiling import Array, upscale_rows
+from loopsr.errors import Cancelled
+
+# Told the fraction that is done, 0 to 1; may return False to stop.
+Progress = Callable[[float], bool | None]
+
+
+class Meter:
+    """Adds up the work of all passes, frames and channels; tells a callback the fraction."""
+
+    def __init__(self, total: float, progress: Progress | None) -> None:
+        self._total = total
+        self._done = 0.0
+        self._progress = progress
+
+    def advance(self, work: float) -> None:
+        """Count ``work`` as done. Raises ``Cancelled`` when the callback returns False."""
+        self._done += work
+        if self._progress is None:
+            return
+        if self._progress(min(1.0, self._done / self._total)) is False:
+            raise Cancelled("stopped by the progress callback; nothing was written")
+
+
+def to_float(bands: Iterator[NDArray[Any]]) -> Iterator[Array]:
+    """Integer bands, uint8 or uint16, as float32 in [0, 1]; floating ones are passed on."""
+    for band in bands:
+        if np.issubdtype(band.dtype, np.integer):
+            yield np.divide(band, np.iinfo(band.dtype).max, dtype=np.float32)
+        else:
+            yield band.astype(np.float32, copy=False)
+
+
+def to_integer(band: Array, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Float32 in [0, 1] as integers of the whole range, rounded half up."""
+    most = np.iinfo(dtype).max
+    scaled = band * np.float32(most)
+    scaled += np.float32(0.5)
+    return scaled.astype(dtype)
+
+
+def run_passes(
+    stages: Sequence[tuple[Stage, Backend]],
+    bands: Iterator[Array],
+    *,
+    channels: int,
+    alpha: bool,
+    meter: Meter,
+) -> Iterator[Array]:
+    """Run a chain of networks over float32 bands (h, w, channels [+ 1]) in [0, 1].
+
+    ``channels`` is 1 (grey, seen by the network as three equal ones) or 3; ``alpha`` says that one
+    more follows, which is upscaled as a grey picture of its own. Yields bands with the same
+    channels.
+    """
+    if not alpha:
+        yield from _chain(stages, bands, channels, meter)
+        return
+    # Both chains cut the same bands, so the copy that waits for the second is one window at most.
+    first, second = itertools.tee(bands)
+    colour = _chain(stages, (band[..., :channels] for band in first), channels, meter)
+    cover = _chain(stages, (band[..., channels:] for band in second), 1, meter)
+    for pair in zip(colour, cover, strict=True):
+        yield np.concatenate(pair, axis=2)
+
+
+def _chain(
+    stages: Sequence[tuple[Stage, Backend]], bands: Iterator[Array], channels: int, meter: Meter
+) -> Iterator[Array]:
+    rows = bands if channels == 3 else (np.repeat(band, 3, axis=2) for band in bands)
+    for stage, backend in stages:
+        rows = upscale_rows(
+            backend,
+            stage.card,
+            rows,
+            width=stage.width,
+            height=stage.height,
+            tile=stage.tile,
+            report=_reporter(meter, stage.cost),
+        )
+    for band in rows:
+        yield band if channels == 3 else _grey(band)
+
+
+def _reporter(meter: Meter, cost: int) -> Callable[[int], None]:
+    return lambda pixels: meter.advance(pixels * cost)
+
+
+def _grey(band: Array) -> Array:
+    """The mean of three channels; where they are equal exactly that value."""
+    first = band[..., :1]
+    rest = (band[..., 1:2] - first) + (band[..., 2:3] - first)
+    return np.add(first, rest / 3, dtype=np.float32)

@@ -1,0 +1,169 @@
+"""Exact tiling over a stream of rows: any tile size gives the untiled result, in bounded memory.
+
+A tile carries ``halo`` more pixels on each side, as many as the network can see, and only its core
+is kept. At the picture's own border there is nothing to add: the network pads with zeros there, as
+it does for the untiled picture. Only the rows that the next tiles need are held.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loopsr.card import ModelCard
+from loopsr.engine.backends import Backend
+from loopsr.engine.flat import RADIUS, fill_flat, flat_mask
+from loopsr.errors import BackendError, ImageReadError
+
+Array = NDArray[np.float32]
+# Told how many input pixels were done since the last call; raises to stop.
+Report = Callable[[int], None]
+
+
+def spans(length: int, tile: int) -> list[tuple[int, int]]:
+    """Cut ``length`` into the fewest pieces of at most ``tile``, all nearly equally long."""
+    count = -(-length // tile)
+    edges = [length * i // count for i in range(count + 1)]
+    return list(itertools.pairwise(edges))
+
+
+def longest_span(length: int, tile: int) -> int:
+    """The length of the longest piece that ``spans`` gives."""
+    count = -(-length // tile)
+    return -(-length // count)
+
+
+def upscale_rows(
+    backend: Backend,
+    card: ModelCard,
+    rows: Iterator[Array],
+    *,
+    width: int,
+    height: int,
+    tile: int | tuple[int, int],
+    report: Report | None = None,
+) -> Iterator[Array]:
+    """Upscale a picture that comes in bands of rows, and yield the result in bands.
+
+    ``rows`` are float32 (h, width, 3) in [0, 1], top to bottom, ``height`` rows in all; read
+    strictly forward. ``tile`` is the most that a tile's core has, in input pixels: a side, or
+    (rows, columns). Yields (scale h, scale width, 3), cut to [0, 1]. A global network
+    (``card.halo`` None) sees the whole picture at once. Raises ``ImageReadError`` when ``rows``
+    ends early, ``BackendError`` from the runtime.
+    """
+    step, scale = card.multiple_of, card.scale
+    window = _Window(_padded(rows, width, height, step), height=height + -height % step)
+    # A border tile may grow by a step to start on the network's grid.
+    context = max(card.halo or 0, RADIUS) + step
+    sides = (tile, tile) if isinstance(tile, int) else tile
+    rows_most, columns_most = (height, width) if card.halo is None else sides
+    columns = spans(width, columns_most)
+    for top, bottom in spans(height, rows_most):
+        first, pixels = window.take(top - context, bottom + context)
+        band = np.empty((scale * (bottom - top), scale * width, 3), np.float32)
+        for left, right in columns:
+            box = (top, bottom, left, right)
+            band[:, scale * left : scale * right] = _tile(backend, card, pixels, first, box)
+            if report is not None:
+                report((bottom - top) * (right - left))
+        yield band
+
+
+class _Window:
+    """The rolling window of rows: grows downwards on demand, forgets what lies above."""
+
+    def __init__(self, rows: Iterator[Array], *, height: int) -> None:
+        self._rows = rows
+        self._height = height
+        self._held: list[Array] = []
+        self._first = 0  # number of the first held row
+        self._end = 0  # number after the last held row
+
+    def take(self, top: int, bottom: int) -> tuple[int, Array]:
+        """The number of the first row and the rows ``top`` to ``bottom``, cut to the picture."""
+        top, bottom = max(0, top), min(self._height, bottom)
+        while self._end < bottom:
+            band = next(self._rows)
+            self._held.append(band)
+            self._end += len(band)
+        while self._first + len(self._held[0]) <= top:
+            self._first += len(self._held.pop(0))
+        joined = self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
+        # A view; the rows above it are freed with the next concatenation.
+        joined = joined[top - self._first :]
+        self._held, self._first = [joined], top
+        return top, joined[: bottom - top]
+
+
+def _padded(rows: Iterator[Array], width: int, height: int, step: int) -> Iterator[Array]:
+    """The picture with its right and lower edges repeated up to a multiple of ``step``."""
+    done = 0
+    beside, below = -width % step, -height % step
+    while done < height:
+        band = next(rows, None)
+        if band is None or not len(band):
+            raise ImageReadError(
+                f"the picture ended after {done} of {height} rows; it is cut off, get it again"
+            )
+        assert band.shape[1:] == (width, 3), band.shape
+        done += len(band)
+        lower = below if done == height else 0
+        if beside or lower:
+            band = np.pad(band, ((0, lower), (0, beside), (0, 0)), mode="edge")
+        yield band
+
+
+def _tile(
+    backend: Backend, card: ModelCard, pixels: Array, first: int, box: tuple[int, int, int, int]
+) -> Array:
+    """Upscale the core ``box`` (top, bottom, left, right) of ``pixels``, rows from ``first`` on."""
+    top, bottom, left, right = box
+    core = pixels[top - first : bottom - first, left:right]
+    y0, y1, x0, x1 = _grown(box, RADIUS, 1)
+    y0, x0 = max(0, y0), max(0, x0)
+    mask = flat_mask(pixels[y0 - first : y1 - first, x0:x1])
+    mask = mask[top - y0 : bottom - y0, left - x0 : right - x0]
+    if mask.all():
+        return core.repeat(card.scale, axis=0).repeat(card.scale, axis=1)
+    output = _run(backend, card, pixels, first, box)
+    if mask.any():
+        fill_flat(output, core, mask, card.scale)
+    return output
+
+
+def _run(
+    backend: Backend, card: ModelCard, pixels: Array, first: int, box: tuple[int, int, int, int]
+) -> Array:
+    """Run the network on a core with its halo; returns the core's (h, w, 3), cut to [0, 1]."""
+    top, bottom, left, right = box
+    if card.halo is None:
+        y0, y1, x0, x1 = 0, first + len(pixels), 0, pixels.shape[1]
+    else:
+        y0, y1, x0, x1 = _grown(box, card.halo, card.multiple_of)
+    y0, x0 = max(0, y0), max(0, x0)
+    cut = pixels[y0 - first : y1 - first, x0:x1]
+    wide = backend.run(np.ascontiguousarray(cut.transpose(2, 0, 1)[None]))
+    scale = card.scale
+    rows = slice(scale * (top - y0), scale * (bottom - y0))
+    output = wide[0, :, rows, scale * (left - x0) : scale * (right - x0)]
+    if not np.isfinite(output).all():
+        raise BackendError(
+            f"{card.name} gave values that are no numbers; the weights are damaged, "
+            "type: pip install --force-reinstall loopsr"
+        )
+    return np.ascontiguousarray(output.transpose(1, 2, 0).clip(0, 1))
+
+
+def _grown(box: tuple[int, int, int, int], by: int, step: int) -> tuple[int, int, int, int]:
+    """The box grown on each side, then out to the network's grid; may stick out of the picture."""
+    top, bottom, left, right = box
+    y1, x1 = bottom + by, right + by
+    return (
+        (top - by) // step * step,
+        y1 + -y1 % step,
+        (left - by) // step * step,
+        x1 + -x1 % step,
+    )

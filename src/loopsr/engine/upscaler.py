@@ -1,0 +1,216 @@
+"""Pictures in memory: numpy, PIL or pyvips in, the same out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loopsr.card import ModelCard
+from loopsr.engine.backends import BACKENDS, FILES, Backend, open_backend
+from loopsr.engine.machine import free_memory
+from loopsr.engine.passes import Meter, Progress, run_passes, to_float, to_integer
+from loopsr.engine.plan import Plan, choose_scales, default_memory, final_size, make_plan
+from loopsr.engine.reduction import reduce_pixels
+from loopsr.engine.stills import Still, read_still
+from loopsr.engine.tiling import Array
+from loopsr.errors import UnknownNameError, UsageError
+from loopsr.weights import catalogue
+
+Image = TypeVar("Image")
+_DEFAULT_SCALE = 4.0
+_BAND = 64  # rows that are turned into floats at a time
+
+
+class Upscaler:
+    """Upscales pictures with one choice of model and machine; reusable, and safe to share by
+    threads.
+
+    ``model`` is a name of ``loopsr models`` or the path of an ONNX file (None: chosen by the
+    scale), ``backend`` "auto", "onnxruntime" or "torch", ``threads`` the CPU threads of one run
+    (None: the cores that this process has), ``max_memory`` bytes for the work (None: a quarter of
+    what is free), ``tile`` the side of a tile in input pixels (None: chosen from the memory; it
+    never changes the result), ``iters`` stops a recurrent network early (torch only). Raises
+    ``UsageError`` and ``WeightsError``. Networks are loaded on first use.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        backend: str = "auto",
+        threads: int | None = None,
+        max_memory: int | None = None,
+        tile: int | None = None,
+        iters: int | None = None,
+    ) -> None:
+        for name, value in (("threads", threads), ("max_memory", max_memory), ("tile", tile)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}, at least 1 was expected; or leave it out")
+        if backend == "auto":
+            torch_file = model is not None and str(model).endswith(".safetensors")
+            backend = "torch" if torch_file else "onnxruntime"
+        if backend not in BACKENDS:
+            raise UnknownNameError("backend", backend, ["auto", *BACKENDS])
+        self._model = None if model is None else str(model)
+        if isinstance(model, Path):  # a bare file name is a path too
+            self._model = str(model.absolute())
+        self._backend = backend
+        self._threads = threads
+        self._max_memory = max_memory
+        self._tile = tile
+        self._iters = iters
+        self._lock = threading.Lock()  # guards the two dictionaries, which only ever grow
+        self._files: dict[str, tuple[ModelCard, Path]] = {}
+        self._open: dict[str, Backend] = {}
+        if self._model is not None:
+            self._find(self._model)  # so that a wrong name is told before any picture is read
+
+    def plan(
+        self,
+        size: tuple[int, int],
+        *,
+        scale: float | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        long_edge: int | None = None,
+    ) -> Plan:
+        """What would be done to a picture of ``size`` (width, height).
+
+        Give one of ``scale`` (above 1, up to 16), ``width`` and/or ``height`` (a box that the
+        picture is fitted into), ``long_edge``, in pixels; with none of them the model's own scale
+        is taken, or 4. The aspect is always kept. Raises ``UsageError``.
+        """
+        if scale is None and width is None and height is None and long_edge is None:
+            scale = self._find(self._model)[0].scale if self._model else _DEFAULT_SCALE
+        target = final_size(
+            *size, scale=scale, to_width=width, to_height=height, long_edge=long_edge
+        )
+        # Rounding the size may not ask for a larger network.
+        factor = scale or max(target[0] / size[0], target[1] / size[1])
+        return make_plan(
+            self._chain(factor),
+            width=size[0],
+            height=size[1],
+            size=target,
+            max_memory=self._max_memory or default_memory(free_memory()),
+            tile=self._tile,
+        )
+
+    def stream(
+        self, plan: Plan, bands: Iterator[Array], *, channels: int, alpha: bool, meter: Meter
+    ) -> Iterator[Array]:
+        """Run a plan's networks over bands of rows; see ``loopsr.engine.passes.run_passes``.
+
+        Yields rows of ``plan.network_size``: the reduction is the writer's.
+        """
+        stages = [(stage, self._backend_of(stage.card)) for stage in plan.stages]
+        return run_passes(stages, bands, channels=channels, alpha=alpha, meter=meter)
+
+    def __call__(
+        self,
+        image: Image,
+        *,
+        scale: float | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        long_edge: int | None = None,
+        progress: Progress | None = None,
+    ) -> Image:
+        """Upscale a picture and return the type, and the depth, that was given.
+
+        ``image`` is a numpy array (h, w) or (h, w, 1 to 4) of uint8, uint16 or floats in [0, 1], a
+        PIL image or a pyvips image; two and four channels end in alpha. A PIL palette or CMYK image
+        comes back as RGB or RGBA, a bilevel one as grey. For the size see ``plan``. ``progress`` is
+        told the fraction done, 0 to 1, and may return False to stop, which raises ``Cancelled``.
+        """
+        still = read_still(image)
+        rows, columns = still.pixels.shape[:2]
+        plan = self.plan(
+            (columns, rows), scale=scale, width=width, height=height, long_edge=long_edge
+        )
+        meter = Meter(plan.cost * (2 if still.alpha else 1), progress)
+        result: Image = still.restore(self._upscale(still, plan, meter))
+        return result
+
+    def _upscale(self, still: Still, plan: Plan, meter: Meter) -> NDArray[Any]:
+        bands = to_float(
+            still.pixels[top : top + _BAND] for top in range(0, len(still.pixels), _BAND)
+        )
+        output = self.stream(plan, bands, channels=still.channels, alpha=still.alpha, meter=meter)
+        dtype = still.pixels.dtype
+        # What is still to be reduced is kept finer than 8 bits.
+        kept = np.dtype(np.uint16) if plan.reduced and dtype == np.uint8 else dtype
+        width, height = plan.network_size
+        pixels = np.empty((height, width, still.pixels.shape[2]), kept)
+        top = 0
+        for band in output:
+            pixels[top : top + len(band)] = to_integer(band, kept) if kept.kind == "u" else band
+            top += len(band)
+        if plan.reduced:
+            size = (plan.width, plan.height)
+            pixels = reduce_pixels(pixels, size, alpha=still.alpha, dtype=dtype)
+        return pixels
+
+    def _chain(self, factor: float) -> list[ModelCard]:
+        if self._model is None:
+            shipped = catalogue.names()
+            models = {s: name for s, name in catalogue.DEFAULT.items() if name in shipped}
+            first = None
+            if not models:
+                catalogue.card(catalogue.DEFAULT[2])  # raises: nothing is installed
+        else:
+            models = catalogue.family(self._model)
+            first = self._find(self._model)[0].scale
+        return [
+            self._find(models[scale])[0] for scale in choose_scales(factor, models, first=first)
+        ]
+
+    def _find(self, model: str) -> tuple[ModelCard, Path]:
+        with self._lock:
+            if model not in self._files:
+                found = catalogue.find(model, kind=FILES[self._backend])
+                # Stages know their model by the name on its card.
+                self._files[model] = self._files[found[0].name] = found
+            return self._files[model]
+
+    def _backend_of(self, card: ModelCard) -> Backend:
+        _, path = self._find(card.name)
+        with self._lock:
+            if card.name not in self._open:
+                self._open[card.name] = open_backend(
+                    self._backend, card, path, threads=self._threads, iters=self._iters
+                )
+            return self._open[card.name]
+
+
+def upscale(
+    image: Image,
+    scale: float | None = None,
+    *,
+    model: str | Path | None = None,
+    backend: str = "auto",
+    threads: int | None = None,
+    max_memory: int | None = None,
+    tile: int | None = None,
+    iters: int | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    long_edge: int | None = None,
+    progress: Progress | None = None,
+) -> Image:
+    """Upscale one picture, by 4 unless told otherwise, and return the type that was given.
+
+    The arguments are those of ``Upscaler`` and of calling it; for many pictures make one
+    ``Upscaler``.
+    """
+    upscaler = Upscaler(
+        model, backend=backend, threads=threads, max_memory=max_memory, tile=tile, iters=iters
+    )
+    return upscaler(
+        image, scale=scale, width=width, height=height, long_edge=long_edge, progress=progress
+    )

@@ -1,0 +1,116 @@
+"""Read an ONNX file's card, and refuse what must not reach a runtime, without the `onnx` package.
+
+An ONNX file is a Protocol Buffers message. This walks over its wire format and looks at two things:
+the metadata, which holds the card, and whether any tensor points to a file outside (a stranger's
+model could name any file of the user's). Field numbers: onnx/onnx.proto, encoding: protobuf.dev.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loopsr.card import CARD_KEY, MAX_CARD_BYTES
+from loopsr.errors import WeightsError
+
+_MAX_DEPTH = 32
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+# message -> field number -> message inside. Everything else is skipped unread.
+_INSIDE: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {
+        5: "tensor",
+        6: "graph",
+        10: "tensor",
+        11: "graph",
+        22: "sparse",
+        23: "sparse",
+    },
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+_METADATA = 14  # in a model
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # in a tensor
+
+
+class _BrokenError(ValueError):
+    """The bytes are no Protocol Buffers message."""
+
+
+def read_card_text(data: bytes, *, file: str) -> str:
+    """The card's JSON out of the bytes of an ONNX file.
+
+    Raises ``WeightsError`` when the bytes are no ONNX file, hold no card, or point to outside data.
+    """
+    try:
+        _refuse_external(memoryview(data), "model", file, 0)
+        for number, value in _fields(memoryview(data)):
+            if number == _METADATA and isinstance(value, memoryview):
+                key, text = _entry(value)
+                if key == CARD_KEY.encode() and len(text) <= MAX_CARD_BYTES:
+                    return text.decode()
+    except (_BrokenError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{file} is no ONNX file ({error}); fetch it again") from error
+    raise WeightsError(
+        f"{file} holds no model card ({CARD_KEY} in its metadata); export it with loopsr"
+    )
+
+
+def _entry(message: memoryview) -> tuple[bytes, bytes]:
+    fields = {number: bytes(v) for number, v in _fields(message) if isinstance(v, memoryview)}
+    return fields.get(1, b""), fields.get(2, b"")
+
+
+def _refuse_external(message: memoryview, kind: str, file: str, depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise _BrokenError("it is nested too deeply")
+    for number, value in _fields(message):
+        if kind == "tensor" and (
+            number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value == 1)
+        ):
+            raise WeightsError(
+                f"{file} points to weights in another file, which is not accepted; "
+                "save the model with all weights inside"
+            )
+        inside = _INSIDE.get(kind, {}).get(number)
+        if inside is not None and isinstance(value, memoryview):
+            _refuse_external(value, inside, file, depth + 1)
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """(field number, whole number or bytes) of one message; numbers of fixed width are skipped."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == _VARINT:
+            value, at = _varint(message, at)
+            yield number, value
+        elif wire == _BYTES:
+            length, at = _varint(message, at)
+            if at + length > len(message):
+                raise _BrokenError(f"it is cut off, {at + length - len(message)} bytes are missing")
+            yield number, message[at : at + length]
+            at += length
+        elif wire in (_FIXED64, _FIXED32):
+            at += 8 if wire == _FIXED64 else 4
+        else:
+            raise _BrokenError(f"it has wire type {wire}")
+    if at > len(message):
+        raise _BrokenError("it is cut off")
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(message):
+            raise _BrokenError("it is cut off")
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise _BrokenError("it has a number of more than 64 bits")
