@@ -3,7 +3,7 @@
 The networks learned from pictures in sRGB, and what they rely on is its perceptual tone curve.
 Clipping Display P3 or Adobe RGB into sRGB's primaries would destroy colours that no way back can
 restore. So a picture stays in its own primaries, and only a profile whose tone curve is far from
-perceptual (linear light above all) is taken to sRGB's curve at 16 bits, and back when it is written.
+perceptual (linear light above all) is taken to sRGB's curve at 16 bits, and back when written.
 Source: ICC.1:2022 for `curv` and `para`, IEC 61966-2-1 for sRGB's curve.
 """
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopsr.errors import ImageReadError
+from loopsr.io.gif import check_gif_end
 from loopsr.io.libvips import first_line, vips
 from loopsr.io.limits import Limits, check_size
 from loopsr.io.metadata import fitting_profile, read_metadata
@@ -51,6 +52,8 @@ def decode(source: Path | bytes, *, kind: str, head: bytes, name: str, limits: L
     """Read the header of a picture of the format `kind`; raises ImageReadError."""
     if kind == "ppm":
         return _decode_netpbm(source, head, name=name, limits=limits)
+    if kind == "gif":
+        check_gif_end(source, name=name)
     loader = _Loader(source, kind, name)
     with reading(name, kind):
         header = loader.open(sequential=True)
@@ -81,8 +84,9 @@ def reading(name: str, kind: str) -> Iterator[None]:
     try:
         yield
     except vips().Error as error:
+        cause = first_line(error)
         raise ImageReadError(
-            f"{name}: the {kind} data is broken or cut short ({first_line(error)}); "
+            f"{name}: the {kind} data is broken or cut short{f' ({cause})' if cause else ''}; "
             "copy or download the file again"
         ) from None
 

@@ -1,7 +1,7 @@
 """Push rows into a libvips encoder that runs beside, so that the caller can be interrupted.
 
-libvips pulls and we push: the encoder runs in a thread of its own and reads a PNG byte stream from a
-short queue, while the rows are made in the caller's thread. An error or Ctrl-C there ends the
+libvips pulls and we push: the encoder runs in a thread of its own and reads a PNG byte stream from
+a short queue, while the rows are made in the caller's thread. An error or Ctrl-C there ends the
 stream, and with it the encoder; an error of the encoder ends the pushing.
 """
 

@@ -59,7 +59,7 @@ def stored_image(
 
 
 def reduced(image: Any, width: int, height: int) -> Any:
-    """Resize by Lanczos 3 to exactly width x height, streaming; with alpha, colour is weighted by it.
+    """Resize by Lanczos 3 to exactly width x height, streaming; alpha weights the colour.
 
     Grey, grey + alpha, RGB or RGBA, 8 or 16 bit; the type stays. Under pixels that end up wholly
     transparent the plain mean is kept, so that no black creeps in there.

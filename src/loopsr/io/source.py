@@ -6,8 +6,8 @@ import stat
 from pathlib import Path
 
 from loopsr.errors import ImageReadError
-from loopsr.io.formats import guess_foreign, sniff
 from loopsr.io.limits import Limits
+from loopsr.io.sniff import guess_foreign, sniff
 
 _HEAD = 65536 + 64
 

@@ -43,9 +43,9 @@ def write_picture(
 ) -> bytes | None:
     """Encode frames of rows to a file, to a binary stream, or (target None) to bytes.
 
-    Each frame is an iterable of bands (h, width, channels [+ alpha]), uint8 or uint16, `height` rows
-    in all; one that cannot be counted by `len(frames)` needs `frame_count` (a still: 1). They are
-    pulled in the caller's thread, as fast as they are encoded. `resize_to` (w, h) is the final size.
+    Each frame is an iterable of bands (h, width, channels [+ alpha]), uint8 or uint16, `height`
+    rows in all; frames that `len()` cannot count need `frame_count` (a still: 1). Rows are pulled
+    in the caller's thread, as fast as they are encoded. `resize_to` (w, h) is the final size.
     `format` names the format where the target has no telling name. `source` is the file that the
     picture came from: it is never written over. What a format cannot keep is said by
     `check_target`, which is to be called before any computing.
@@ -82,7 +82,7 @@ def write_picture(
 def check_writable(
     path: Path, *, overwrite: bool = False, source: Path | str | None = None
 ) -> None:
-    """Raise ImageWriteError when a file cannot or must not be written at `path`; touches nothing."""
+    """Raise ImageWriteError when `path` cannot or must not be written to; touches nothing."""
     if source is not None and _same_file(path, Path(source)):
         raise ImageWriteError(
             f"{path}: this is the input itself, which is never overwritten; give another name"
