@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from loopsr.data.degrade import Step, degrade
 from loopsr.errors import ImageReadError, UsageError
+from loopsr.io.libvips import first_line, vips
 
 log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
@@ -75,8 +76,7 @@ def read_rgb(path: Path) -> Pixels:
 
     Raises ``ImageReadError``.
     """
-    import pyvips  # type: ignore[import-untyped]
-
+    pyvips = vips()
     try:
         image = pyvips.Image.new_from_file(str(path), fail_on="truncated").autorot()
         image = image.colourspace("srgb")
@@ -86,8 +86,9 @@ def read_rgb(path: Path) -> Pixels:
             image = image.cast("uchar")
         pixels = np.asarray(image.numpy(), np.uint8)
     except pyvips.Error as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown format"
-        raise ImageReadError(f"{path}: cannot be decoded ({reason}); remove it") from error
+        raise ImageReadError(
+            f"{path}: cannot be decoded ({first_line(error)}); remove it"
+        ) from error
     return pixels if pixels.ndim == 3 and pixels.shape[2] == 3 else np.stack([pixels] * 3, -1)
 
 

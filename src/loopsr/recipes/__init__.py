@@ -1,4 +1,4 @@
-"""Recipes: one file a published result, and this list."""
+"""Recipes: one file a network, and this list of what ``loopsr train`` knows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from loopsr.errors import UnknownNameError
 if TYPE_CHECKING:
     from loopsr.train.recipe import Recipe
 
-RECIPES: dict[str, str] = {
-    "loop_x2": "loopsr.recipes.loop_x2",
-    "loop_x3": "loopsr.recipes.loop_x3",
-    "loop_x4": "loopsr.recipes.loop_x4",
-    "lrn_x2": "loopsr.recipes.lrn_x2",
-    "lrn_x3": "loopsr.recipes.lrn_x3",
-    "lrn_x4": "loopsr.recipes.lrn_x4",
+# name -> (module with recipe(*, scale), scale)
+RECIPES: dict[str, tuple[str, int]] = {
+    "loop_x2": ("loopsr.recipes.loop", 2),
+    "loop_x3": ("loopsr.recipes.loop", 3),
+    "loop_x4": ("loopsr.recipes.loop", 4),
+    "lrn_x2": ("loopsr.recipes.lrn", 2),
+    "lrn_x3": ("loopsr.recipes.lrn", 3),
+    "lrn_x4": ("loopsr.recipes.lrn", 4),
 }
 
 
@@ -24,5 +25,6 @@ def find_recipe(name: str) -> Recipe:
     """The recipe of this name. Raises ``UnknownNameError``."""
     if name not in RECIPES:
         raise UnknownNameError("recipe", name, RECIPES)
-    recipe: Recipe = importlib.import_module(RECIPES[name]).recipe()
+    module, scale = RECIPES[name]
+    recipe: Recipe = importlib.import_module(module).recipe(scale=scale)
     return recipe

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from loopsr.errors import TrainingError, WeightsError
+from loopsr.models import create
+from loopsr.train.recipe import Recipe
+from loopsr.weights import catalogue
 
 _STATE = "loopsr.training"
 
@@ -116,15 +118,25 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
+def averaged_network(path: Path) -> tuple[nn.Module, Recipe, dict[str, Any]]:
+    """The network of a checkpoint with its averaged weights, its recipe and its state.
+
+    Raises ``WeightsError``.
+    """
+    state = read_state(path)
+    recipe = Recipe.from_json(state["recipe"])
+    network = create(recipe.network, scale=recipe.scale, **recipe.network_config)
+    network.load_state_dict(_below(load_tensors(path)[0], "ema."))
+    return network.eval(), recipe, state
+
+
 def warm_start(network: nn.Module, source: str) -> list[str]:
     """Copy all tensors of the same name and shape from weights; returns the names that stay fresh.
 
-    ``source`` is a path or the name of shipped weights; a checkpoint gives its averaged weights.
-    Raises ``WeightsError`` when nothing fits.
+    ``source`` is a path ending in .safetensors or the name of shipped weights; a checkpoint gives
+    its averaged weights. Raises ``WeightsError`` when nothing fits.
     """
-    path = Path(source)
-    if not path.is_file():
-        path = Path(str(resources.files("loopsr"))) / "weights" / f"{source}.safetensors"
+    path = Path(source) if catalogue.is_path(source) else catalogue.safetensors_path(source)
     tensors, metadata = load_tensors(path)
     if _STATE in metadata:
         tensors = _below(tensors, "ema.")

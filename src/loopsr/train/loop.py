@@ -7,6 +7,7 @@ one that was left alone (unless it is limited by seconds).
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import math
@@ -27,7 +28,7 @@ from loopsr.models import create
 from loopsr.train.checkpoint import load_run, read_state, save_run, save_tensors, warm_start
 from loopsr.train.losses import total_loss
 from loopsr.train.optim import make_optimisers, set_progress
-from loopsr.train.recipe import Recipe
+from loopsr.train.recipe import FREE_SETTINGS, Recipe
 from loopsr.train.validate import to_tensor, validate
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ def train(
     if checkpoint.is_file():
         state = load_run(checkpoint, network=network, ema=ema, optimisers=optimisers)
         sampler.restore(state["sampler"])
+        state["recipe"] = recipe.to_json()
         log.info("going on after step %d", state["step"])
     _forget_after(out / "log.jsonl", state["step"])
 
@@ -100,7 +102,8 @@ def train(
         lr, target = (to_tensor(batch).to(place) for batch in sampler.draw())
         ready = time.perf_counter()
         with _autocast(recipe.precision, place):
-            loss = total_loss(network, lr, target, recipe.loss)
+            iters = 1 if progress < recipe.grow else None
+            loss = total_loss(network, lr, target, recipe.loss, iters=iters)
         network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.optim.clip)
@@ -173,7 +176,9 @@ def _fresh_state(recipe: Recipe, pairs: Pairs) -> dict[str, Any]:
 
 def _check_same_run(saved: dict[str, Any], asked: dict[str, Any], out: Path) -> None:
     # Parsed, so that a setting that a later version adds counts as its default.
-    same_recipe = Recipe.from_json(saved["recipe"]) == Recipe.from_json(asked["recipe"])
+    before, now = (Recipe.from_json(state["recipe"]) for state in (saved, asked))
+    free = {key: getattr(now, key) for key in FREE_SETTINGS}
+    same_recipe = dataclasses.replace(before, **free) == now
     differs = "recipe" if not same_recipe else "pictures"
     if not same_recipe or saved["pictures"] != asked["pictures"]:
         raise TrainingError(

@@ -46,13 +46,23 @@ def picture_loss(output: Tensor, target: Tensor, settings: LossSettings) -> Tens
     return loss + settings.luma * luma_l1(difference) if settings.luma else loss
 
 
-def total_loss(network: nn.Module, lr: Tensor, hr: Tensor, settings: LossSettings) -> Tensor:
-    """Run the network and weigh the losses of its last steps by ``settings.supervision``."""
+def total_loss(
+    network: nn.Module,
+    lr: Tensor,
+    hr: Tensor,
+    settings: LossSettings,
+    *,
+    iters: int | None = None,
+) -> Tensor:
+    """Run the network and weigh the losses of its last steps by ``settings.supervision``.
+
+    ``iters`` overrides the network's number of steps; weights of steps that do not run are left out.
+    """
     weights = settings.supervision
-    if len(weights) == 1:
-        return weights[0] * picture_loss(network(lr), hr, settings)
-    unroll = cast(Callable[[Tensor], Iterator[Tensor]], network.unroll)
-    pictures = list(unroll(lr))
+    if len(weights) == 1 or iters == 1:
+        return weights[-1] * picture_loss(network(lr, iters), hr, settings)
+    unroll = cast(Callable[..., Iterator[Tensor]], network.unroll)
+    pictures = list(unroll(lr, iters))
     if len(pictures) < len(weights):
         raise UsageError(
             f"loss.supervision has {len(weights)} weights, the network takes {len(pictures)} "

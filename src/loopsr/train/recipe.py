@@ -18,6 +18,9 @@ from loopsr.errors import UnknownNameError, UsageError
 
 T = TypeVar("T")
 
+# Settings that a stopped run may change: they decide nothing about its weights.
+FREE_SETTINGS = ("data", "description", "paper", "save_every", "validate_every")
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
@@ -53,10 +56,13 @@ class Recipe:
     network: str
     scale: int
     network_config: dict[str, Any] = field(default_factory=dict)  # besides scale
-    data: str = ""  # training pictures with their licences, for the card
+    description: str = ""  # these three are for the card
+    paper: str = ""
+    data: str = ""  # training pictures with their licences
     degradation: str = "bicubic"
     loss: LossSettings = field(default_factory=LossSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
+    grow: float = 0.0  # share of the run, at its start, in which only the first step runs
     steps: int = 20_000
     seconds: float | None = None
     batch: int = 8
@@ -77,6 +83,8 @@ class Recipe:
             raise UsageError(f"ema is {self.ema}, expected 0 <= ema < 1; try 0.999")
         if self.seconds is not None and not self.seconds > 0:
             raise UsageError(f"seconds is {self.seconds}, expected more than 0")
+        if not 0 <= self.grow <= 1:
+            raise UsageError(f"grow is {self.grow}, expected a share 0 <= x <= 1")
         if not 0 <= self.optim.warmup < 1:
             raise UsageError(f"optim.warmup is {self.optim.warmup}, expected a share 0 <= x < 1")
         if not self.loss.supervision:

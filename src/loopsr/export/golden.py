@@ -1,0 +1,36 @@
+"""Golden tensors: a small input and what the network made of it, to recognise a changed network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from torch import nn
+
+_HEIGHT, _WIDTH = 9, 10
+
+
+def golden_input() -> NDArray[np.float32]:
+    """(1, 3, 9, 10) float32 in [0, 1]: colour ramps with a sharp edge, whole grey levels."""
+    y, x = np.mgrid[0:_HEIGHT, 0:_WIDTH].astype(np.float64)
+    ramps = np.stack([x / (_WIDTH - 1), y / (_HEIGHT - 1), (x + y) % 5 / 4])
+    ramps[:, 3:6, 4:] = 1 - ramps[:, 3:6, 4:]
+    levels: NDArray[np.float32] = (np.round(ramps * 255) / 255).astype(np.float32)[None]
+    return levels
+
+
+def write_golden(network: nn.Module, path: Path) -> None:
+    """Write ``lr`` and ``sr`` as safetensors."""
+    pixels = golden_input()
+    with torch.no_grad():
+        result = network.eval().cpu()(torch.from_numpy(pixels)).contiguous().numpy()
+    save_file({"lr": pixels, "sr": result}, path)
+
+
+def read_golden(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Input and expected output."""
+    tensors = load_file(path)
+    return tensors["lr"], tensors["sr"]

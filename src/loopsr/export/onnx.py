@@ -1,0 +1,135 @@
+"""The ONNX twin of a network, and the proof that it computes the same."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from loopsr.card import CARD_KEY, ModelCard
+from loopsr.errors import MissingExtraError, TrainingError
+
+OPSET = 18
+_IR_VERSION = 9  # the newest that ONNX Runtime 1.17 reads
+TOLERANCE = 1e-5  # float32 sums in another order, on pictures in [0, 1]
+PARITY_SIZES = ((1, 1, 1), (1, 7, 10), (2, 33, 24))  # batch, height, width
+
+
+def export_onnx(network: nn.Module, path: Path, *, card: ModelCard) -> None:
+    """Write ``network`` as ONNX: input ``lr``, output ``sr``, any batch, height and width.
+
+    The card goes into the file's metadata; what the exporter says of the source (stack traces,
+    paths) is removed. Weights that several steps share are stored once. Raises
+    ``MissingExtraError``.
+    """
+    model = _trace(network)
+    _strip(model.graph)
+    for function in model.functions:
+        _strip(function)
+    del model.metadata_props[:]
+    model.metadata_props.add(key=CARD_KEY, value=card.to_json())
+    model.ir_version = _IR_VERSION
+    model.producer_name, model.producer_version = "loopsr", ""
+    model.graph.name = card.name
+    model.graph.doc_string = model.doc_string = ""
+    import onnx
+
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def _trace(network: nn.Module) -> Any:
+    """An ``onnx.ModelProto`` of the network in evaluation mode."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("exporting to ONNX", "train") from error
+    names = {0: "batch", 2: "height", 3: "width"}
+    dynamic = {axis: torch.export.Dim(name, min=1) for axis, name in names.items()}
+    network = network.eval().cpu().float()
+    chatty = logging.getLogger("torch.onnx")
+    level = chatty.level
+    chatty.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), torch.no_grad():
+            warnings.simplefilter("ignore")  # of the exporter, about its own insides
+            program = torch.onnx.export(
+                network,
+                (torch.rand(2, 3, 18, 20),),
+                input_names=["lr"],
+                output_names=["sr"],
+                dynamic_shapes=(dynamic,),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    finally:
+        chatty.setLevel(level)
+    assert program is not None
+    return program.model_proto
+
+
+def _strip(graph: Any) -> None:
+    """Remove metadata and doc strings of nodes and values, which double a small file."""
+    for item in (*graph.node, *getattr(graph, "value_info", ())):
+        del item.metadata_props[:]
+        item.doc_string = ""
+    for name in ("value_info", "metadata_props"):
+        if hasattr(graph, name):
+            del getattr(graph, name)[:]
+    for name in ("input", "output", "initializer"):
+        for item in getattr(graph, name, ()):
+            if hasattr(item, "metadata_props"):
+                del item.metadata_props[:]
+
+
+def run_onnx(path: Path, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Run a file on NCHW float32 in [0, 1] with ONNX Runtime on one thread."""
+    import onnxruntime  # type: ignore[import-untyped]
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    result: NDArray[np.float32] = session.run(["sr"], {"lr": pixels})[0]
+    return result
+
+
+def parity(
+    network: nn.Module, path: Path, *, sizes: Sequence[tuple[int, int, int]] = PARITY_SIZES
+) -> float:
+    """The largest difference between the network and its twin over noise of several sizes."""
+    network = network.eval().cpu()
+    rng = np.random.default_rng(0)
+    worst = 0.0
+    for batch, height, width in sizes:
+        pixels = rng.random((batch, 3, height, width), np.float32)
+        with torch.no_grad():
+            expected = network(torch.from_numpy(pixels)).numpy()
+        got = run_onnx(path, pixels)
+        if got.shape != expected.shape:
+            raise TrainingError(
+                f"{path} gives the shape {got.shape}, the network {expected.shape}; export it again"
+            )
+        worst = max(worst, float(np.abs(got - expected).max()))
+    return worst
+
+
+def check_parity(network: nn.Module, path: Path) -> float:
+    """Like ``parity``; raises ``TrainingError`` when the difference is above ``TOLERANCE``."""
+    difference = parity(network, path)
+    if not difference <= TOLERANCE:
+        raise TrainingError(
+            f"{path} differs from its network by {difference:.1e}, at most {TOLERANCE:.0e} was "
+            "expected; do not ship it, export it again"
+        )
+    return difference

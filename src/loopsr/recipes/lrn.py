@@ -1,0 +1,29 @@
+"""The paper's network, trained as long as ``loop`` on the same pictures, so that the two compare.
+
+``loopsr train lrn_x2 --hr FOLDER... --threads 1``, then ``lrn_x3`` and ``lrn_x4``. The paper trains with
+MSE + 0.01 x a perceptual loss (VGG), Adam 1e-4, batch 64, crops of 48, 100 epochs. The perceptual part
+is left out here: it costs PSNR, and needs the weights of a network trained on pictures without an open
+licence. The rest is ``--set optim.name=adam --set optim.learning_rate=1e-4 --set loss.name=mse --set
+loss.luma=0.0 --set batch=64 --set patch=48``.
+"""
+
+from __future__ import annotations
+
+from loopsr.recipes.pictures import PICTURES
+from loopsr.train.recipe import LossSettings, OptimSettings, Recipe
+
+_SECONDS = {2: 2500.0, 3: 1800.0, 4: 2300.0}
+
+
+def recipe(*, scale: int) -> Recipe:
+    """Settings of the weights ``lrn-xN``."""
+    return Recipe(
+        name=f"lrn-x{scale}",
+        network="lrn",
+        scale=scale,
+        data=PICTURES,
+        loss=LossSettings(name="l1", luma=1.0),
+        optim=OptimSettings(name="muon", learning_rate=5e-3, other_learning_rate=2e-3),
+        seconds=_SECONDS[scale],
+        warm_start=None if scale == 2 else "lrn-x2",
+    )
