@@ -41,8 +41,8 @@ def run(
 ) -> DemoResult:
     """Upscale the sample into ``folder``, and write bicubic's version and the page beside it.
 
-    The folder is made if it is missing. The files of an earlier demo are replaced. Raises what ``upscale_file`` raises, and ``OSError``
-    for a folder that cannot be made or written.
+    The folder is made if it is missing; the files of an earlier demo are replaced. Raises what
+    ``upscale_file`` raises, and ``OSError`` for a folder that cannot be made or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sample = (resources.files("loopsr.apps") / "assets" / SAMPLE).read_bytes()
@@ -54,11 +54,12 @@ def run(
         sample, result, upscaler=upscaler, scale=scale, overwrite=True, progress=progress
     )
     pixels = vips().Image.new_from_buffer(sample, "").numpy()
+    plan = upscaler.plan((pixels.shape[1], pixels.shape[0]), scale=scale)
     bicubic.write_bytes(_png(np.asarray(resize(pixels, scale=scale))))
     page = folder / "compare.html"
     demo = DemoResult(
         upscaled=done,
-        parameters=upscaler.card(scale).parameters,
+        parameters=sum(stage.card.parameters for stage in plan.stages),
         result=result,
         bicubic=bicubic,
         page=page,

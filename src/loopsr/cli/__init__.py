@@ -64,9 +64,12 @@ def cli() -> None:
 
 
 def _print_version(ctx: click.Context) -> None:
-    from loopsr import __version__
+    from importlib.metadata import PackageNotFoundError, version
 
-    click.echo(f"loopsr {__version__}")
+    try:
+        click.echo(f"loopsr {version('loopsr')}")
+    except PackageNotFoundError:
+        click.echo("loopsr, run from source without installation")
     ctx.exit()
 
 

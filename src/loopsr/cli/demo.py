@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from loopsr.cli.interrupt import run_interruptible
-from loopsr.cli.report import Report
 from loopsr.cli.text import format_seconds, one_line
 
 
@@ -27,7 +26,8 @@ def command(output: str, model: str | None) -> None:
 
     Writes the result, bicubic's version, and a page that compares the two with a slider.
     """
-    from loopsr.apps.demo import DemoResult, run  # slow import: not for --help
+    from loopsr.apps.demo import DemoResult, run  # slow imports: not for --help
+    from loopsr.cli.report import Report
 
     def work(stop: threading.Event) -> DemoResult:
         def progress(done: float) -> bool:

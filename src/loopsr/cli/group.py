@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from loopsr.errors import UnknownNameError
+from loopsr.errors import Cancelled, UnknownNameError
 
 
 class LazyGroup(click.Group):
@@ -36,6 +36,13 @@ class LazyGroup(click.Group):
         if args and args[0] not in self._table and not args[0].startswith("-"):
             raise UnknownNameError("command", args[0], self._table)
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; Ctrl-C becomes our own error, which click prints no blank line for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Cancelled("interrupted; nothing half-written was left") from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the rows without importing a single module."""

@@ -4,49 +4,49 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import click
 
-from loopsr.card import ModelCard
-from loopsr.cli.text import format_bytes
+from loopsr.cli.text import format_bytes, one_line
+from loopsr.errors import WeightsError
 
 
 @click.command(short_help="List the networks, or show the card of one.")
-@click.argument("name", required=False)
+@click.argument("name", metavar="[NAME|FILE]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of a table.")
-def command(name: str | None, as_json: bool) -> None:
-    """List the networks that ship with loopsr, or show all that is known of NAME.
+def command(name: str | None, as_json: bool) -> int:
+    """List the networks that ship with loopsr, or show all that is known of NAME or of a file.
 
-    Scores are PSNR in dB on luma, MATLAB's convention, on the x N reduced pictures of the set; a
-    higher one is better. A dot marks the network that `loopsr upscale` takes by itself.
+    Scores are PSNR in dB on luma, MATLAB's convention, on the reduced pictures of the set; higher
+    is better. A dot marks the network that `loopsr upscale` takes by itself.
     """
     from loopsr.weights import catalogue
 
     if name is not None:
         record = _record(name)
         click.echo(json.dumps(record, indent=2) if as_json else _card_text(record))
-        return
-    records = [_record(known) for known in sorted(catalogue.names(), key=_order)]
+        return 0
+    records, damaged = [], 0
+    for known in catalogue.names():
+        try:
+            records.append(_record(known))
+        except WeightsError as error:
+            damaged += 1
+            click.echo(f"loopsr: error: {one_line(str(error))}", err=True)
+    records.sort(key=lambda record: (record["scale"], record["name"]))
     if as_json:
         click.echo(json.dumps(records, indent=2))
     else:
         _print_table(records)
-
-
-def _order(name: str) -> tuple[int, str]:
-    from loopsr.weights import catalogue
-
-    return catalogue.card(name).scale, name
+    return 1 if damaged else 0
 
 
 def _record(name: str) -> dict[str, Any]:
     """The card as a dictionary, with the size of the ONNX file and whether it is a default."""
     from loopsr.weights import catalogue
 
-    card: ModelCard = catalogue.card(name)
-    path: Path = catalogue.onnx_path(name)
+    card, path = catalogue.find(name)
     return {
         **dataclasses.asdict(card),
         "default": catalogue.DEFAULT.get(card.scale) == name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from loopsr.cli.targets import STREAM
 from loopsr.cli.text import format_seconds, one_line
 
 _LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
@@ -129,5 +131,9 @@ class Report(logging.Handler):
 
 
 def _named(source: str, message: str) -> str:
-    """The message, led by the file's name unless it already says it."""
-    return message if source in message else f"{source}: {message}"
+    """The message, led by the file as the user named it, and by that only once."""
+    if source == STREAM:
+        return f"stdin: {message}"
+    if source in message:
+        return message
+    return f"{source}: {message.removeprefix(Path(source).name + ': ')}"

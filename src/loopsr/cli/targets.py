@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loopsr.errors import UsageError
-from loopsr.io.formats import FORMATS, SUFFIXES
 
 STREAM = "-"
 
@@ -78,6 +77,8 @@ def _stream_job(sources: Sequence[str], output: str | None) -> Job:
 
 
 def _name(source: str, *, suffix: str, format: str | None) -> str:
+    from loopsr.io.formats import FORMATS, SUFFIXES  # slow import: not for --help
+
     path = Path(source)
     if format is not None:
         return f"{path.stem}{suffix}{FORMATS[format].suffixes[0]}"
@@ -87,6 +88,8 @@ def _name(source: str, *, suffix: str, format: str | None) -> str:
 
 
 def _check_extension(target: str, format: str | None) -> None:
+    from loopsr.io.formats import FORMATS, SUFFIXES
+
     if target == STREAM:
         return
     extension = Path(target).suffix.lower()

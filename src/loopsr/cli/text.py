@@ -47,7 +47,7 @@ def parse_bytes(text: str) -> int:
 
     Raises ``UsageError`` for anything else.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.I | re.A)
     if not match or float(match[1]) == 0:
         raise UsageError(f"{text!r} is no amount of memory; write it as 500M or 2G")
     return int(float(match[1]) * _BYTES[match[2].upper()])

@@ -7,16 +7,22 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from loopsr.cli.interrupt import run_interruptible
-from loopsr.cli.report import Report
 from loopsr.cli.targets import STREAM, Job, Size, plan_jobs
 from loopsr.cli.text import Whole, parse_bytes
 from loopsr.errors import Cancelled, LoopsrError, UsageError
-from loopsr.io.formats import FORMATS, Encoding
+from loopsr.weights import catalogue
+
+if TYPE_CHECKING:
+    from loopsr.cli.report import Report
+
+_MAX_SCALE = 16  # as loopsr.engine.plan, which is too slow to import for --help; a test compares
+_DEFAULT_SCALE = 4.0
+_FORMATS = "jpeg, png, webp, tiff, avif, gif or ppm"  # as loopsr.io.formats, likewise
 
 EPILOG = """\b
 Examples:
@@ -45,12 +51,12 @@ class Settings:
 @click.command(epilog=EPILOG, short_help="Enlarge pictures and sharpen them.")
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="OUT", help="File, or folder for several; - is stdout.")
-@click.option("-s", "--scale", type=float, metavar="X", help="Factor, such as 2, 1.5 or 8.  [4]")
+@click.option("-s", "--scale", type=float, metavar="X", help="Factor above 1, up to 16.  [4]")
 @click.option("--width", type=Whole(), metavar="N", help="Width to reach, in pixels.")
-@click.option("--height", type=Whole(), metavar="N", help="Height to reach.")
+@click.option("--height", type=Whole(), metavar="N", help="Height; with --width, a box.")
 @click.option("--long-edge", type=Whole(), metavar="N", help="Longer side to reach.")
 @click.option("-m", "--model", metavar="NAME|FILE", help="See `loopsr models`; or an ONNX file.")
-@click.option("-f", "--format", type=click.Choice(list(FORMATS)), help="Format to write.")
+@click.option("-f", "--format", metavar="NAME", help=f"Format to write: {_FORMATS}.")
 @click.option(
     "--encoding-quality",
     type=Whole(100),
@@ -85,7 +91,13 @@ def command(
     Colour profile, EXIF, 16 bits, transparency and animation are kept. The result lies beside the
     input as NAME_x4.EXT unless -o says otherwise. "-" is stdin.
     """
-    size = _size(**{key: options.pop(key) for key in ("scale", "width", "height", "long_edge")})
+    from loopsr.cli.report import Report  # slow imports: not for --help
+    from loopsr.io.formats import format_of
+
+    if format is not None:
+        format = format_of(format).name
+    wishes = {key: options.pop(key) for key in ("scale", "width", "height", "long_edge")}
+    size = _size(options["model"], **wishes)
     if output is None and inputs == (STREAM,):
         output = STREAM
     _check_streams(output, as_json=as_json)
@@ -109,22 +121,29 @@ def command(
 
 
 def _size(
-    scale: float | None, width: int | None, height: int | None, long_edge: int | None
+    model: str | None,
+    *,
+    scale: float | None,
+    width: int | None,
+    height: int | None,
+    long_edge: int | None,
 ) -> Size:
-    if scale is not None and not 0 < scale < float("inf"):
-        raise UsageError(f"--scale is {scale:g}, more than 0 was expected; pass for example 2 or 4")
-    given = [
-        name
-        for name, value in (
-            ("--scale", scale),
-            ("--width or --height", width or height),
-            ("--long-edge", long_edge),
+    """The size that was asked for; without a wish the model's own scale, or four."""
+    if scale is not None and not 1 < scale <= _MAX_SCALE:
+        raise UsageError(
+            f"--scale is {scale:g}, above 1 and up to {_MAX_SCALE} was expected; pass 2, 3 or 4"
         )
-        if value is not None
-    ]
+    wishes = (
+        ("--scale", scale),
+        ("--width or --height", width or height),
+        ("--long-edge", long_edge),
+    )
+    given = [name for name, value in wishes if value is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} contradict each other; pass one of them")
-    return Size(scale=scale if given else 4, width=width, height=height, long_edge=long_edge)
+    if not given:
+        scale = catalogue.card(model).scale if model else _DEFAULT_SCALE
+    return Size(scale=scale, width=width, height=height, long_edge=long_edge)
 
 
 def _check_streams(output: str | None, *, as_json: bool) -> None:
@@ -181,6 +200,7 @@ def _upscale_one(
     job: Job, upscaler: Any, settings: Settings, advance: Callable[[float], None]
 ) -> dict[str, Any]:
     from loopsr.engine.files import upscale_file
+    from loopsr.io.formats import Encoding
 
     source: str | bytes = sys.stdin.buffer.read() if job.source == STREAM else job.source
     target: Path | IO[bytes]
