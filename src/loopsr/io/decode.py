@@ -19,6 +19,7 @@ from loopsr.io.libvips import first_line, vips
 from loopsr.io.limits import Limits, check_size
 from loopsr.io.metadata import fitting_profile, read_metadata
 from loopsr.io.netpbm import check_netpbm_length, netpbm_header, netpbm_rows
+from loopsr.io.tiff import read_tiff_exif
 from loopsr.io.traits import Metadata
 
 logger = logging.getLogger("loopsr.io")
@@ -55,10 +56,11 @@ def decode(source: Path | bytes, *, kind: str, head: bytes, name: str, limits: L
     if kind == "gif":
         check_gif_end(source, name=name)
     loader = _Loader(source, kind, name)
+    exif = tiff_exif(source, name=name) if kind == "tiff" else None
     with reading(name, kind):
         header = loader.open(sequential=True)
         frames = _check_header(header, kind=kind, name=name, limits=limits)
-        metadata = read_metadata(header, name=name, limits=limits)
+        metadata = read_metadata(header, name=name, limits=limits, exif=exif)
         loader.orientation = 1 if kind == "avif" or frames > 1 else _orientation(header)
         sample = loader.upright(header)
         channels = 1 if sample.bands < 3 else 3
@@ -110,13 +112,15 @@ class _Loader:
         self._kind = kind
         self._name = name
         self.orientation = 1
+        self._lenient = False
         self._reel: _Reel | None = None
 
     def open(self, *, sequential: bool, page: int = 0) -> Any:
         """The libvips image as the file has it, frames from `page` on below one another."""
         options: dict[str, Any] = {
             "access": "sequential" if sequential else "random",
-            "fail_on": "warning" if self._kind == "jpeg" else "error",
+            # libjpeg paints damaged data grey and only warns.
+            "fail_on": "warning" if self._kind == "jpeg" and not self._lenient else "error",
         }
         if self._kind in _ANIMATED:
             options |= {"page": page, "n": -1}
@@ -124,9 +128,25 @@ class _Loader:
             options["unlimited"] = True
         image = vips().Image
         loader = _LOADERS[self._kind]
-        if isinstance(self._source, bytes):
-            return getattr(image, loader + "_buffer")(self._source, **options)
-        return getattr(image, loader)(_file_name(self._source), **options)
+        try:
+            if isinstance(self._source, bytes):
+                return getattr(image, loader + "_buffer")(self._source, **options)
+            return getattr(image, loader)(_file_name(self._source), **options)
+        except vips().Error as error:
+            if not self.harmless(error):
+                raise
+        return self.open(sequential=sequential, page=page)
+
+    def harmless(self, error: Exception) -> bool:
+        """Did libvips stop at stray bytes between JPEG segments, as many cameras leave them?
+
+        From then on the file is opened less strictly.
+        """
+        if self._lenient or "extraneous bytes" not in str(error):
+            return False
+        logger.warning("%s: stray bytes in the jpeg data; they are skipped", self._name)
+        self._lenient = True
+        return True
 
     def upright(self, image: Any) -> Any:
         """The image turned upright, in RGB or grey with or without alpha."""
@@ -146,7 +166,13 @@ class _Loader:
             dtype = np.uint8 if image.format == "uchar" else np.uint16
             for start in range(0, height, band):
                 rows = min(band, height - start)
-                data = reel.region.fetch(0, reel.top + start, image.width, rows)
+                try:
+                    data = reel.region.fetch(0, reel.top + start, image.width, rows)
+                except vips().Error as error:
+                    if not self.harmless(error):
+                        raise
+                    reel = self._opened(frame)
+                    data = reel.region.fetch(0, reel.top + start, image.width, rows)
                 yield np.frombuffer(data, dtype).reshape(rows, image.width, image.bands)
             if reel.top + height < image.height:
                 self._reel = dataclasses.replace(reel, next=frame + 1, top=reel.top + height)
@@ -197,6 +223,16 @@ def _check_header(header: Any, *, kind: str, name: str, limits: Limits) -> int:
         pages = header.get("n-pages")
         logger.warning("%s: %d pages; only the first one is used", name, pages)
     return frames
+
+
+def tiff_exif(source: Path | bytes, *, name: str) -> bytes | None:
+    """The EXIF of a TIFF; raises for the one colour model that libvips would show wrongly."""
+    exif, numbers = read_tiff_exif(source)
+    if numbers.get(262) == 6 and numbers.get(259, 1) not in (6, 7):
+        raise ImageReadError(
+            f"{name}: a TIFF in YCbCr without JPEG, which is not supported; save it as RGB"
+        )
+    return exif
 
 
 def _orientation(header: Any) -> int:

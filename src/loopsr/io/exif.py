@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 ORIENTATION = 0x0112
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _EXIF_IFD = 0x8769
 _PIXEL_X, _PIXEL_Y = 0xA002, 0xA003
 _THUMB_AT, _THUMB_LENGTH = 0x0201, 0x0202
@@ -61,21 +62,31 @@ def resized_exif(block: bytes, *, width: int, height: int) -> bytes:
     return bytes(data)
 
 
-def exif_orientation(block: bytes) -> int:
-    """The orientation 1..8 that a block names; 1 when it names none."""
-    data = bytearray(block.removeprefix(b"Exif\0\0"))
+def exif_resolution(block: bytes) -> tuple[float | None, float | None]:
+    """Pixels per millimetre, across and down; (None, None) where the block does not say."""
+    data = bytearray(block)
     order = _order(data)
     if order is None:
-        return 1
+        return None, None
+    found: dict[int, float] = {}
+    unit = 2
     try:
-        entries, _ = _directory(data, _long(data, 4, order), order)
-        for entry in entries:
-            if entry.tag == ORIENTATION and entry.kind == 3:
-                value = int(struct.unpack_from(order + "H", data, entry.at)[0])
-                return value if 1 <= value <= 8 else 1
+        for entry in _directory(data, _long(data, 4, order), order)[0]:
+            if entry.tag in (_X_RESOLUTION, _Y_RESOLUTION) and entry.kind == 5:
+                place = _long(data, entry.at, order)
+                over, under = struct.unpack_from(order + "II", data, place)
+                found[entry.tag] = over / under if under else 0.0
+            elif entry.tag == _RESOLUTION_UNIT and entry.kind == 3:
+                unit = struct.unpack_from(order + "H", data, entry.at)[0]
     except (struct.error, ValueError):
-        pass
-    return 1
+        return None, None
+    if (
+        unit not in (2, 3)
+        or min(found.get(tag, 0.0) for tag in (_X_RESOLUTION, _Y_RESOLUTION)) <= 0
+    ):
+        return None, None
+    a_unit = 25.4 if unit == 2 else 10.0  # millimetres in an inch, in a centimetre
+    return found[_X_RESOLUTION] / a_unit, found[_Y_RESOLUTION] / a_unit
 
 
 def _order(data: bytearray) -> str | None:

@@ -67,8 +67,11 @@ def reduced(image: Any, width: int, height: int) -> Any:
     top = _TOPS[image.format]
     scales = {"vscale": height / image.height, "kernel": "lanczos3", "gap": 0}
     if image.bands in (1, 3):
-        small = image.resize(width / image.width, **scales)
-        return _exact(small, width, height)
+        # In float: the integer road for 16 bits takes up to 2 levels off a flat colour.
+        wide = image if image.format == "uchar" else image.cast("float")
+        small = wide.resize(width / image.width, **scales)
+        small = small if image.format == "uchar" else small.rint().cast(image.format)
+        return _exact(small.copy(interpretation=image.interpretation), width, height)
     colours = image.bands - 1
     colour, alpha = image[:colours].cast("float"), image[colours].cast("float")
     both = (colour * (alpha / top)).bandjoin(colour).bandjoin(alpha)

@@ -14,8 +14,8 @@ def vips() -> ModuleType:
     """The pyvips module, set up once for this process.
 
     libvips' operation cache is switched off: it would hand out yesterday's pixels of a file that
-    was replaced meanwhile, and it keeps memory. Its warnings and pyvips' chatter stay off the terminal:
-    whatever matters to a user comes as our own error or on the `loopsr.io` logger.
+    was replaced meanwhile, and it keeps memory. Its warnings and pyvips' chatter stay off the
+    terminal: what matters to a user comes as our own error or on the logger `loopsr.io`.
     """
     os.environ.setdefault("VIPS_WARNING", "1")  # read by libvips when it starts
     logging.getLogger("pyvips").setLevel(logging.CRITICAL)

@@ -8,7 +8,8 @@ from typing import Any
 
 from loopsr.errors import ImageReadError
 from loopsr.io.colour import profile_fits, profile_space
-from loopsr.io.exif import clean_exif
+from loopsr.io.exif import clean_exif, exif_resolution
+from loopsr.io.formats import Format
 from loopsr.io.libvips import vips
 from loopsr.io.limits import Limits
 from loopsr.io.traits import Metadata
@@ -19,8 +20,11 @@ _BLOCKS = {"icc": "icc-profile-data", "exif": "exif-data", "xmp": "xmp-data", "i
 _SCREEN = 72 / 25.4  # what is written where nothing is known, pixels per millimetre
 
 
-def read_metadata(image: Any, *, name: str, limits: Limits) -> Metadata:
-    """The metadata of an opened libvips image; broken blocks are left out with a warning."""
+def read_metadata(image: Any, *, name: str, limits: Limits, exif: bytes | None = None) -> Metadata:
+    """The metadata of an opened libvips image; broken blocks are left out with a warning.
+
+    `exif` stands in where libvips does not give the block.
+    """
     fields = set(image.get_fields())
     blocks = {key: bytes(image.get(field)) for key, field in _BLOCKS.items() if field in fields}
     for key, block in blocks.items():
@@ -29,21 +33,29 @@ def read_metadata(image: Any, *, name: str, limits: Limits) -> Metadata:
                 f"{name}: its {key} block has {len(block)} bytes, at most {limits.max_metadata} "
                 "are allowed (max_metadata); if you trust the file, raise it with Limits(...)"
             )
-    exif = clean_exif(blocks["exif"]) if blocks.get("exif") else None
-    if blocks.get("exif") and exif is None:
+    found = blocks.get("exif") or exif
+    exif = clean_exif(found) if found else None
+    if found and exif is None:
         logger.warning("%s: the EXIF block is broken and is left out", name)
-    sharp = (image.xres, image.yres) != (1.0, 1.0) and image.xres > 0 and image.yres > 0
+    xres, yres = _resolution(image, exif)
     delays = tuple(image.get("delay")) if "delay" in fields else ()
     return Metadata(
         icc=blocks.get("icc") or None,
         exif=exif,
         xmp=blocks.get("xmp") or None,
         iptc=blocks.get("iptc") or None,
-        xres=image.xres if sharp else None,
-        yres=image.yres if sharp else None,
+        xres=xres,
+        yres=yres,
         delays=delays,
         loop=int(image.get("loop")) if "loop" in fields else 0,
     )
+
+
+def _resolution(image: Any, exif: bytes | None) -> tuple[float | None, float | None]:
+    """Pixels per millimetre from the header, else from EXIF; libvips' default 1.0 means none."""
+    if (image.xres, image.yres) != (1.0, 1.0) and image.xres > 0 and image.yres > 0:
+        return image.xres, image.yres
+    return exif_resolution(exif) if exif else (None, None)
 
 
 def fitting_profile(metadata: Metadata, *, channels: int, name: str) -> Metadata:
@@ -60,6 +72,16 @@ def fitting_profile(metadata: Metadata, *, channels: int, name: str) -> Metadata
             *(name, space, channels),
         )
     return dataclasses.replace(metadata, icc=None)
+
+
+def kept_blocks(metadata: Metadata, entry: Format) -> str:
+    """What libvips shall write, in its own words: no EXIF block of its making where none was.
+
+    WebP and AVIF have no other place for the resolution, and libvips writes JPEG's only with it.
+    """
+    kept = "xmp:iptc:icc:other"
+    needs_exif = entry.name in ("jpeg", "webp", "avif") and metadata.dpi is not None
+    return kept + ":exif" if metadata.exif or needs_exif else kept
 
 
 def attach(

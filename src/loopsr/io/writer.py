@@ -21,7 +21,9 @@ from loopsr.io.encode import encode
 from loopsr.io.exif import resized_exif
 from loopsr.io.finish import checked_rows, frame_rows, stored_image
 from loopsr.io.formats import Encoding, Format, checked_format
+from loopsr.io.metadata import kept_blocks
 from loopsr.io.pngstream import png_body, png_head
+from loopsr.io.tiff import add_tiff_exif
 from loopsr.io.traits import Traits
 
 Frames = Iterable[Iterable[NDArray[Any]]]
@@ -141,23 +143,33 @@ class _Job:
         page_height = self._final[1] if animated else None
         bits = min(self._entry.bits, self._traits.stored_depth)
         size = self._final[0] * self._final[1] * 4 * (2 if bits > 8 else 1)
+        metadata = self._traits.metadata
+        options = self._entry.options(self._encoding, bits, size)
+        if self._entry.saver is not None:
+            options["keep"] = kept_blocks(metadata, self._entry)
         encode(
             part,
             self._stream(rows, width, height),
             self._entry,
-            self._entry.options(self._encoding, bits, size),
+            options,
             prepare=lambda image: stored_image(
                 image, self._entry, self._traits, resize_to=resize_to, page_height=page_height
             ),
         )
+        if self._entry.name == "tiff" and metadata.exif:
+            add_tiff_exif(part, self._exif() or b"")
+
+    def _exif(self) -> bytes | None:
+        block = self._traits.metadata.exif
+        if not block:
+            return None
+        return resized_exif(block, width=self._final[0], height=self._final[1])
 
     def _stream(self, rows: Iterator[NDArray[Any]], width: int, height: int) -> Iterator[bytes]:
         first = next(rows, None)
         if first is None:
             raise ImageWriteError("got no rows to write; this is a fault of the caller")
-        exif = self._traits.metadata.exif if "exif" in self._entry.keeps else None
-        if exif:
-            exif = resized_exif(exif, width=self._final[0], height=self._final[1])
+        exif = self._exif() if "exif" in self._entry.keeps else None
         depth = 16 if first.dtype == np.uint16 else 8
         yield png_head(width=width, height=height, bands=first.shape[2], depth=depth, exif=exif)
         yield from png_body(itertools.chain((first,), rows))
