@@ -15,13 +15,14 @@ from loopsr.weights import catalogue
 @pytest.fixture
 def weights(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The catalogue looks at the small untrained networks."""
+    catalogue.write_index(tiny_weights)
     monkeypatch.setattr(catalogue, "FOLDER", tiny_weights)
     return tiny_weights
 
 
 @pytest.fixture(scope="session")
 def photo() -> Callable[[int, int], NDArray[np.float32]]:
-    """(height, width) -> a picture with waves, an edge, noise and flat fields, float32 (h, w, 3)."""
+    """(height, width) -> waves, an edge, noise and a flat field, float32 (h, w, 3)."""
 
     def make(height: int, width: int) -> NDArray[np.float32]:
         rng = np.random.default_rng(height * 1000 + width)

@@ -144,7 +144,7 @@ class Upscaler:
         output = self.stream(plan, bands, channels=still.channels, alpha=still.alpha, meter=meter)
         dtype = still.pixels.dtype
         # What is still to be reduced is kept finer than 8 bits.
-        kept = np.dtype(np.uint16) if plan.reduced and dtype == np.uint8 else dtype
+        kept = np.dtype(np.uint16) if plan.reduced else dtype
         width, height = plan.network_size
         pixels = np.empty((height, width, still.pixels.shape[2]), kept)
         top = 0
@@ -152,8 +152,7 @@ class Upscaler:
             pixels[top : top + len(band)] = to_integer(band, kept) if kept.kind == "u" else band
             top += len(band)
         if plan.reduced:
-            size = (plan.width, plan.height)
-            pixels = reduce_pixels(pixels, size, alpha=still.alpha, dtype=dtype)
+            return reduce_pixels(pixels, (plan.width, plan.height), dtype=dtype)
         return pixels
 
     def _chain(self, factor: float) -> list[ModelCard]:

@@ -1,9 +1,9 @@
 """From a model's name, or a path, to its card and a file that may be trusted.
 
 ``index.json`` beside this file lists what ships, with the SHA-256 of each file:
-``{name: {"safetensors": ..., "onnx": ...}}`` (written by ``loopsr.export.package``). Files are compared
-with it before they are used. A path of the user's own is taken as it is, within limits; nothing is
-ever unpickled.
+``{name: {"safetensors": ..., "onnx": ...}}`` (see ``write_index``). Files are
+compared with it before they are used. A path of the user's own is taken as it is, within limits;
+nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -106,6 +106,21 @@ def read_card(path: Path) -> ModelCard:
     if path.suffix == ".safetensors":
         return ModelCard.from_json(_safetensors_card(path))
     raise WeightsError(f"{path} is no weight file; pass a .onnx or .safetensors file")
+
+
+def build_index(folder: Path) -> dict[str, dict[str, str]]:
+    """What ``index.json`` has to say of the weight files in a folder."""
+    index: dict[str, dict[str, str]] = {}
+    for kind in _KINDS:
+        for path in sorted(folder.glob(f"*.{kind}")):
+            index.setdefault(path.name.removesuffix(f".{kind}"), {})[kind] = _sha256(_read(path))
+    return dict(sorted(index.items()))
+
+
+def write_index(folder: Path | None = None) -> None:
+    """Write ``index.json`` for the weight files in a folder, after weights were exported there."""
+    folder = folder or FOLDER
+    (folder / INDEX).write_text(json.dumps(build_index(folder), indent=2) + "\n")
 
 
 def _index() -> Mapping[str, Mapping[str, Any]]:
