@@ -1,7 +1,7 @@
 """What a weight file says of itself.
 
-The same card travels as JSON in the metadata of the safetensors file and of its ONNX twin, so that a
-file is enough to run, tile, name and credit a model.
+The same card travels as JSON in the metadata of the safetensors file and of its ONNX twin, so that
+a file is enough to run, tile, name and credit a model.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class ModelCard:
     """Facts of one set of weights.
 
     ``halo`` is in input pixels on each side (None: global), ``macs_per_pixel`` counts
-    multiply-accumulates an *input* pixel, ``scores`` maps a benchmark to its measured figures, for
-    example ``{"Set5": {"psnr_y": 31.2, "ssim_y": 0.88}}``. Figures that were not measured are absent.
+    multiply-accumulates an *input* pixel, ``scores`` maps a benchmark to its measured figures, as
+    in ``{"Set5": {"psnr_y": 31.2, "ssim_y": 0.88}}``; what was not measured is absent.
     """
 
     name: str  # network[-variant]-xN[.tag]

@@ -1,16 +1,16 @@
 """The one exception tree. Every message says what was got, what was expected and what to do next.
 
-    LoopsrError                  anything this package raises on purpose; exit code 1
-    |-- UsageError               arguments that cannot work together; exit code 2
-    |   `-- UnknownNameError     a model, recipe, backend... that is in no list; names the nearest
-    |-- ImageError               a picture that cannot be read, held or written
-    |   |-- ImageReadError       missing, empty, truncated, not a picture, over the limits
-    |   `-- ImageWriteError      format limit, full disk, read-only folder
-    |-- WeightsError             a weight file that is corrupt, of another hash or too large
-    |-- BackendError             a runtime that fails to load or to run a network
-    |-- MissingExtraError        an optional package that is not installed
-    |-- TrainingError            a diverged or inconsistent training run
-    `-- Cancelled                a progress callback asked to stop; exit code 130
+LoopsrError                  anything this package raises on purpose; exit code 1
+|-- UsageError               arguments that cannot work together; exit code 2
+|   `-- UnknownNameError     a model, recipe, backend... that is in no list; names the nearest
+|-- ImageError               a picture that cannot be read, held or written
+|   |-- ImageReadError       missing, empty, truncated, not a picture, over the limits
+|   `-- ImageWriteError      format limit, full disk, read-only folder
+|-- WeightsError             a weight file that is corrupt, of another hash or too large
+|-- BackendError             a runtime that fails to load or to run a network
+|-- MissingExtraError        an optional package that is not installed
+|-- TrainingError            a diverged or inconsistent training run
+`-- Cancelled                a progress callback asked to stop; exit code 130
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class TrainingError(LoopsrError):
     """A training run that diverged or does not fit its checkpoint."""
 
 
-class Cancelled(LoopsrError):
+class Cancelled(LoopsrError):  # noqa: N818 - the callback's wish, not a fault
     """A progress callback asked to stop; nothing was written."""
 
     exit_code = 130

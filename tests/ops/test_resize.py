@@ -1,4 +1,4 @@
-"""The resize against MATLAB's own files, against facts known by hand, and against planted faults."""
+"""The resize against MATLAB's own files, facts known by hand, and planted faults."""
 
 from __future__ import annotations
 

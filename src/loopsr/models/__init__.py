@@ -1,10 +1,10 @@
 """The networks: one file each, and this list.
 
-A network is a ``torch.nn.Module`` with a keyword-only, JSON-able constructor that takes ``scale``. It
-knows ``scale``, ``halo`` (input pixels of context on each side, None if global), ``multiple_of`` and
-``iters``, returns its constructor arguments by ``config()``, maps b3hw in [0, 1] to b3(sh)(sw) by
-``forward(x, iters=None)`` and yields one picture a step by ``unroll(x, iters=None)``. It keeps no
-state between calls and does no I/O.
+A network is a ``torch.nn.Module`` with a keyword-only, JSON-able constructor that takes ``scale``.
+It knows ``scale``, ``halo`` (input pixels of context on each side, None if global), ``multiple_of``
+and ``iters``, returns its constructor arguments by ``config()``, maps b3hw in [0, 1] to b3(sh)(sw)
+by ``forward(x, iters=None)`` and yields one picture a step by ``unroll(x, iters=None)``. It keeps
+no state between calls and does no I/O.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def macs_per_pixel(network: nn.Module) -> int:
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
         assert isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
-        # A transposed convolution applies its kernel once an input pixel, a plain one an output pixel.
+        # A transposed kernel is applied once an input pixel, a plain one once an output pixel.
         places = (inputs[0] if isinstance(module, nn.ConvTranspose2d) else output)[0, 0].numel()
         total += module.weight.numel() * places
 

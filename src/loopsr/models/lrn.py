@@ -2,10 +2,10 @@
 
 Hossain, Rahman, Amin, Ali: "Lightweight Recurrent Neural Network for Image Super-Resolution",
 ICIP 2024. An encoder of two convolutions, one convolution applied ``iters`` times with the same
-weights, a decoder of transposed convolutions. Parameters: 57,175 / 58,135 / 65,015 at x2 / x3 / x4.
+weights, a decoder of transposed convolutions. Parameters at x2, x3, x4: 57,175, 58,135, 65,015.
 
-Differs from the authors' code in nothing but the initialisation of the convolutions in the loop, where
-PyTorch's default shrinks the signal in every step (see docs/log.md); ``He`` keeps its size.
+Differs from the authors' code in nothing but the first weights: PyTorch's default shrinks the
+signal in every step of the loop (see docs/log.md), He's initialisation keeps its size.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class LRN(nn.Module):
     multiple_of = 1
 
     def __init__(self, *, scale: int, iters: int | None = None) -> None:
-        """Build for ``scale`` 2, 3 or 4; ``iters`` defaults to 12, 6 and 8, as in the paper's code."""
+        """Build for ``scale`` 2, 3 or 4; ``iters`` defaults to 12, 6, 8 as in the authors' code."""
         super().__init__()
         if scale not in _ITERS:
             raise UsageError(f"lrn knows scale 2, 3 and 4, got {scale}; pass one of these")
@@ -57,7 +57,7 @@ class LRN(nn.Module):
 
     @property
     def halo(self) -> int:
-        """Input pixels of context: encoder 2, one an iteration, and the last 3x3 in output space."""
+        """Input pixels of context: encoder 2, one an iteration, 1 for the last 3x3."""
         return 2 + self.iters + 1
 
     def config(self) -> dict[str, Any]:

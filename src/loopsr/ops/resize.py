@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loopsr.errors import ImageError
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 _CUBIC_A = -0.5
 
 
@@ -78,8 +79,8 @@ def resize(
 ) -> Array:
     """Resize a picture as MATLAB's ``imresize`` does, with antialiasing.
 
-    ``image`` is (h, w) or (h, w, c): uint8 or uint16 (rounded and clipped after each pass, as MATLAB
-    does) or floating point (neither rounded nor clipped). Give ``scale`` (the output has
+    ``image`` is (h, w) or (h, w, c): uint8 or uint16 (rounded and clipped after each pass, as
+    MATLAB does) or floating point (neither rounded nor clipped). Give ``scale`` (the output has
     ``ceil(scale * size)`` pixels a side) or ``size`` as (height, width). Returns the dtype it got.
     Raises ``ImageError`` for another dtype, an empty picture or an unknown kernel.
     """

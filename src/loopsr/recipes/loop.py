@@ -1,8 +1,8 @@
 """Our network, at x2, x3 and x4. The scores are in docs/models and in the cards.
 
-``loopsr train loop_x2 --hr FOLDER... --threads 1``, then ``loop_x3`` and ``loop_x4``, which start from
-the x2 weights. The first part of a run trains one step of the loop, at half the price; the second step
-then starts as the identity, and both are supervised, so that either may be the last.
+``loopsr train loop_x2 --hr FOLDER... --threads 1``, then ``loop_x3`` and ``loop_x4``, which start
+from the x2 weights. The first part of a run trains one step of the loop, at half the price; the
+second step then starts as the identity, and both are supervised, so that either may be the last.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The paper's network, trained as long as ``loop`` on the same pictures, so that the two compare.
 
-``loopsr train lrn_x2 --hr FOLDER... --threads 1``, then ``lrn_x3`` and ``lrn_x4``. The paper trains with
-MSE + 0.01 x a perceptual loss (VGG), Adam 1e-4, batch 64, crops of 48, 100 epochs. The perceptual part
-is left out here: it costs PSNR, and needs the weights of a network trained on pictures without an open
-licence. The rest is ``--set optim.name=adam --set optim.learning_rate=1e-4 --set loss.name=mse --set
-loss.luma=0.0 --set batch=64 --set patch=48``.
+``loopsr train lrn_x2 --hr FOLDER... --threads 1``, then ``lrn_x3`` and ``lrn_x4``. The paper trains
+with MSE + 0.01 x a perceptual loss (VGG), Adam 1e-4, batch 64, crops of 48, 100 epochs. The
+perceptual part is left out here: it costs PSNR, and needs the weights of a network trained on
+pictures without an open licence. The rest is ``--set optim.name=adam --set
+optim.learning_rate=1e-4 --set loss.name=mse --set loss.luma=0.0 --set batch=64 --set patch=48``.
 """
 
 from __future__ import annotations

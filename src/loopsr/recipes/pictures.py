@@ -1,6 +1,6 @@
 """The pictures that the shipped weights were trained on, as their cards name them."""
 
 PICTURES = (
-    "CID22 training part (CC BY-SA 4.0), CLIC 2025 (Unsplash License), photographs under the Unsplash "
-    "License, CC0, CC BY-SA, FAL or in the public domain; 380 pictures in all"
+    "CID22 training part (CC BY-SA 4.0), CLIC 2025 (Unsplash License), photographs under the "
+    "Unsplash License, CC0, CC BY-SA, FAL or in the public domain; 380 pictures in all"
 )

@@ -143,23 +143,9 @@ def warm_start(network: nn.Module, source: str) -> list[str]:
     own = network.state_dict()
     fitting = {}
     for key in own.keys() & tensors.keys():
-        value = _fit(tensors[key], own[key], iters=getattr(network, "iters", None))
-        if value is not None:
-            fitting[key] = value
+        if tensors[key].shape == own[key].shape:
+            fitting[key] = tensors[key]
     if not fitting:
         raise WeightsError(f"no tensor of {source!r} fits this network; start from other weights")
     network.load_state_dict(fitting, strict=False)
     return sorted(own.keys() - fitting.keys())
-
-
-def _fit(stored: Tensor, own: Tensor, *, iters: int | None) -> Tensor | None:
-    """``stored`` when it has the shape of ``own``; None otherwise, but for one case.
-
-    Scales a step, (iters, width): a network of more steps begins with the rows that were trained.
-    """
-    if stored.shape == own.shape:
-        return stored
-    per_step = own.ndim == stored.ndim == 2 and own.shape[0] == iters
-    if per_step and own.shape[0] > stored.shape[0] and own.shape[1] == stored.shape[1]:
-        return torch.cat([stored, own[stored.shape[0] :]])
-    return None

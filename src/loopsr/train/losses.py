@@ -56,7 +56,7 @@ def total_loss(
 ) -> Tensor:
     """Run the network and weigh the losses of its last steps by ``settings.supervision``.
 
-    ``iters`` overrides the network's number of steps; weights of steps that do not run are left out.
+    ``iters`` overrides the network's number of steps; steps that do not run weigh nothing.
     """
     weights = settings.supervision
     if len(weights) == 1 or iters == 1:
