@@ -18,6 +18,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from loopsr import models
     from loopsr.export.package import make_card, write_package
+    from loopsr.weights import catalogue
 
     folder = tmp_path_factory.mktemp("weights")
     for scale in (2, 3, 4):
@@ -25,4 +26,5 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         network = models.create("lrn", scale=scale, iters=1)
         card = make_card(network, name=f"loop-x{scale}", kind="lrn")
         write_package(network, folder, card=card)
+    catalogue.write_index(folder)
     return folder
