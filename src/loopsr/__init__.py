@@ -56,7 +56,11 @@ logging.getLogger("loopsr").addHandler(logging.NullHandler())
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return importlib.import_module("importlib.metadata").version("loopsr")
+        metadata = importlib.import_module("importlib.metadata")
+        try:
+            return metadata.version("loopsr")
+        except metadata.PackageNotFoundError:  # run from a source tree that was never installed
+            return "0+source"
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module 'loopsr' has no attribute {name!r}; it has {', '.join(__all__)}")
