@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 import pyvips
 
+from loopsr.cli import main
+from loopsr.weights import catalogue
+
 # Runs `loopsr` over another folder of weights: argv is the folder, then the arguments.
 LAUNCH = """
 import sys
@@ -25,8 +28,31 @@ sys.exit(main())
 
 
 @dataclass(frozen=True)
+class Run:
+    """What came of a run."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+@dataclass(frozen=True)
 class Loopsr:
-    """Runs the command in a folder."""
+    """Runs the command in a folder: quickly, in this process."""
+
+    weights: Path
+    folder: Path
+    capture: pytest.CaptureFixture[bytes]
+
+    def __call__(self, *arguments: object) -> Run:
+        self.capture.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Run(code, *self.capture.readouterr())
+
+
+@dataclass(frozen=True)
+class Process:
+    """Runs the command in a folder as a process of its own: for streams, signals and imports."""
 
     weights: Path
     folder: Path
@@ -66,9 +92,23 @@ class Loopsr:
 
 
 @pytest.fixture
-def loopsr(tiny_weights: Path, tmp_path: Path) -> Loopsr:
-    """The command, run in `tmp_path`."""
-    return Loopsr(tiny_weights, tmp_path)
+def loopsr(
+    tiny_weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> Loopsr:
+    """The command, run in `tmp_path` over the small networks."""
+    monkeypatch.setattr(catalogue, "FOLDER", tiny_weights)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    return Loopsr(tiny_weights, tmp_path, capfdbinary)
+
+
+@pytest.fixture
+def process(tiny_weights: Path, tmp_path: Path) -> Process:
+    """The command as a process, run in `tmp_path` over the small networks."""
+    return Process(tiny_weights, tmp_path)
 
 
 def photo(width: int = 24, height: int = 16, bands: int = 3, depth: int = 8) -> pyvips.Image:

@@ -33,5 +33,5 @@ def test_format_seconds() -> None:
 
 
 def test_one_line_shows_control_characters_instead_of_obeying_them() -> None:
-    assert one_line("a\nb\tc \x1b[31m é") == r"a b c \x1b[31m é"
+    assert one_line("a\nb\tc \x1b[31m é") == r"a b\tc \x1b[31m é"
     assert "\x1b" not in one_line("\x1b]0;title\x07")

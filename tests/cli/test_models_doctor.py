@@ -1,0 +1,74 @@
+"""What `models` and `doctor` say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from loopsr.cli.doctor import cpu_features, cpu_name
+
+from .conftest import Loopsr
+
+
+def test_models_table(loopsr: Loopsr) -> None:
+    run = loopsr("models")
+    assert run.returncode == 0
+    rows = [line.split() for line in run.stdout.decode().splitlines() if "loop-x" in line]
+    assert [row[:3] for row in rows] == [["•", f"loop-x{n}", f"x{n}"] for n in (2, 3, 4)]
+    assert rows[2][3] == "65,015"
+
+
+def test_models_json(loopsr: Loopsr) -> None:
+    records = json.loads(loopsr("models", "--json").stdout)
+    assert [record["name"] for record in records] == ["loop-x2", "loop-x3", "loop-x4"]
+    for record in records:
+        assert record["default"] is True
+        assert record["bytes"] == Path(record["file"]).stat().st_size
+        assert record["parameters"] < 75_000
+
+
+def test_the_card_of_one(loopsr: Loopsr) -> None:
+    text = loopsr("models", "loop-x4").stdout.decode()
+    assert "parameters     65,015\n" in text
+    assert "default        yes\n" in text
+    assert json.loads(loopsr("models", "loop-x4", "--json").stdout)["halo"] == 4
+    own = loopsr("models", loopsr.weights / "loop-x2.onnx")
+    assert b"default        no\n" in own.stdout
+    unknown = loopsr("models", "loop-x5")
+    assert unknown.returncode == 2
+    assert b"did you mean" in unknown.stderr
+
+
+def test_doctor(loopsr: Loopsr) -> None:
+    run = loopsr("doctor")
+    assert run.returncode == 0, run.stdout
+    text = run.stdout.decode()
+    for fact in ("python", "libvips", "onnxruntime", "usable of", "hash verified", "All is well."):
+        assert fact in text
+    facts = json.loads(loopsr("doctor", "--json").stdout)
+    assert facts["weights"] == {"loop-x2": "ok", "loop-x3": "ok", "loop-x4": "ok"}
+    assert facts["backends"]["onnxruntime"]["installed"] is True
+    assert 1 <= facts["threads"]["usable"] <= facts["threads"]["machine"]
+    assert facts["problems"] == []
+
+
+def test_doctor_without_weights(
+    loopsr: Loopsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from loopsr.weights import catalogue
+
+    monkeypatch.setattr(catalogue, "FOLDER", tmp_path)
+    run = loopsr("doctor")
+    assert run.returncode == 1
+    assert b"no weights are installed" in run.stdout
+
+
+def test_cpu_facts(tmp_path: Path) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text("model name\t: A CPU 9\nflags\t\t: fpu avx2 avx512_vnni amx_int8 sse\n")
+    assert cpu_name(info) == "A CPU 9"
+    assert cpu_features(info) == ["AVX2", "AVX-512 VNNI", "AMX INT8"]
+    info.write_text("Features\t: fp asimd asimddp\n")
+    assert cpu_features(info) == ["NEON", "NEON dot product"]
