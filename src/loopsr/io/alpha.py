@@ -12,40 +12,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loopsr.io.libvips import vips
+REACH = 32  # pixels: colour at least this near, in each direction, is always found
+_LEVELS = 6
+_BLOCK = 1 << _LEVELS  # pixels; blocks lie on a fixed grid, so bands do not change the result
+# A coarser level counts this much of a finer one: it decides only where the finer one sees nothing.
+_COARSER = np.float32(1e-2)
 
-RADIUS = 32
-# A narrow kernel gives the colour at an edge, a wide one reaches far; the narrow one wins wherever
-# it sees anything, and the change between the two is smooth.
-_KERNELS = ((2.0, 1.0), (10.0, 1e-3))  # sigma, weight
 
-
-def bleed_rows(
-    bands: Iterable[NDArray[Any]], *, band: int, radius: int = RADIUS
-) -> Iterator[NDArray[Any]]:
+def bleed_rows(bands: Iterable[NDArray[Any]], *, band: int) -> Iterator[NDArray[Any]]:
     """Give each wholly transparent pixel a weighted mean colour of its neighbourhood.
 
     Bands (h, w, c + 1) with alpha last, uint8 or uint16, come and go top to bottom; alpha and every
-    pixel that is seen at all stay as they are. Streaming: no more than `band + 2 * radius` rows are
-    held, and the result does not depend on `band`. Farther than `radius` from any colour a pixel
-    keeps what it had; it is not seen there.
+    pixel that is seen at all stay as they are. Streaming: four blocks of 64 rows are held, and the
+    result does not depend on `band`. Where no colour is near (see REACH; farther than 128 pixels
+    there is none in any case) a pixel keeps what it had. Method: push-pull, a pyramid of weighted
+    means (Gortler et al., "The Lumigraph", SIGGRAPH 1996), interpolated linearly.
     """
-    window: NDArray[Any] | None = None
-    first = done = end = 0  # rows: start of the window, emitted so far, read so far
-    for piece in bands:
-        window = piece if window is None else np.concatenate([window, piece])
-        end += piece.shape[0]
-        while end - radius - done >= band:
-            yield _bled(window, done - first, done - first + band, radius)
-            done += band
-            keep = max(done - radius, first)
-            window, first = window[keep - first :], keep
-    if window is None:
-        return
-    while done < end:
-        rows = min(band, end - done)
-        yield _bled(window, done - first, done - first + rows, radius)
-        done += rows
+    above: NDArray[Any] | None = None
+    middle: NDArray[Any] | None = None
+    for below in _regrouped(bands, _BLOCK):
+        if middle is not None:
+            yield from _sliced(_bled(above, middle, below), band)
+        above, middle = middle, below
+    if middle is not None:
+        yield from _sliced(_bled(above, middle, None), band)
 
 
 def constant_alpha(bands: Iterable[NDArray[Any]]) -> float | None:
@@ -62,42 +52,78 @@ def constant_alpha(bands: Iterable[NDArray[Any]]) -> float | None:
     return None if found is None else found / top
 
 
-def _bled(window: NDArray[Any], start: int, stop: int, radius: int) -> NDArray[Any]:
-    """Rows start..stop of the window, bled; the window holds the rows around them."""
-    strip = window[start:stop]
-    hidden = strip[..., -1] == 0
-    if not hidden.any():
-        return strip
-    low, high = max(start - radius, 0), min(stop + radius, window.shape[0])
-    near = window[low:high]
-    if hidden.all() and not near[..., -1].any():
-        return strip
-    colour, weight = _spread(near, radius)
-    colour, weight = colour[start - low : stop - low], weight[start - low : stop - low]
-    reached = hidden & (weight[..., 0] > 0)
-    bled = strip.copy()
-    mean = np.rint(colour[reached] / weight[reached])
-    bled[..., :-1][reached] = np.clip(mean, 0, np.iinfo(strip.dtype).max).astype(strip.dtype)
+def _regrouped(bands: Iterable[NDArray[Any]], rows: int) -> Iterator[NDArray[Any]]:
+    """The same rows in bands of exactly `rows`, only the last one shorter."""
+    held: list[NDArray[Any]] = []
+    count = 0
+    for piece in bands:
+        held.append(piece)
+        count += piece.shape[0]
+        if count < rows:
+            continue
+        joined = np.concatenate(held)
+        whole = count - count % rows
+        for start in range(0, whole, rows):
+            yield joined[start : start + rows]
+        held, count = [joined[whole:]], count - whole
+    if count:
+        yield np.concatenate(held)
+
+
+def _sliced(block: NDArray[Any], band: int) -> Iterator[NDArray[Any]]:
+    for start in range(0, block.shape[0], band):
+        yield block[start : start + band]
+
+
+def _bled(
+    above: NDArray[Any] | None, middle: NDArray[Any], below: NDArray[Any] | None
+) -> NDArray[Any]:
+    """The middle block, bled; the blocks around it lend their colours."""
+    hidden = middle[..., -1] == 0
+    columns = np.flatnonzero(hidden.any(axis=0))
+    if columns.size == 0:
+        return middle
+    # Only the blocks across that hide something, and one more on either side.
+    left = max(int(columns[0]) // _BLOCK - 1, 0) * _BLOCK
+    right = min((int(columns[-1]) // _BLOCK + 2) * _BLOCK, middle.shape[1])
+    across = -(-(right - left) // _BLOCK) * _BLOCK
+    near = np.zeros((3 * _BLOCK, across, middle.shape[2]), np.float32)
+    for index, block in enumerate((above, middle, below)):
+        if block is not None:
+            top = index * _BLOCK
+            near[top : top + block.shape[0], : right - left] = block[:, left:right]
+    near[..., -1] /= np.iinfo(middle.dtype).max
+    near[..., :-1] *= near[..., -1:]
+    if not near[..., -1].any():
+        return middle
+    spread = _pull(near, _LEVELS)[_BLOCK : _BLOCK + middle.shape[0], : right - left]
+    found = hidden[:, left:right] & (spread[..., -1] > 0)
+    mean = np.rint(spread[found][:, :-1] / spread[found][:, -1:])
+    bled = middle.copy()
+    top_level = np.iinfo(middle.dtype).max
+    bled[:, left:right, :-1][found] = np.clip(mean, 0, top_level).astype(middle.dtype)
     return bled
 
 
-def _spread(near: NDArray[Any], radius: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Colour times alpha, and alpha, each blurred by the two kernels together; float32."""
-    pixels = near.astype(np.float32)
-    weight = pixels[..., -1:] / np.float32(np.iinfo(near.dtype).max)
-    weighted = np.concatenate([pixels[..., :-1] * weight, weight], axis=2)
-    height, width, bands = weighted.shape
-    image = vips().Image.new_from_memory(weighted.tobytes(), width, height, bands, "float")
-    total = None
-    for sigma, share in _KERNELS:
-        blurred = image.convsep(_mask(sigma, radius), precision="float") * share
-        total = blurred if total is None else total + blurred
-    assert total is not None
-    flat = np.frombuffer(total.write_to_memory(), np.float32).reshape(height, width, bands)
-    return flat[..., :-1], flat[..., -1:]
+def _pull(fine: NDArray[np.float32], levels: int) -> NDArray[np.float32]:
+    """Colour times weight, and weight last, with what coarser levels know added faintly."""
+    if levels == 0:
+        return fine
+    height, width, bands = fine.shape
+    pairs = fine.reshape(height // 2, 2, width // 2, 2, bands)
+    coarse: NDArray[np.float32] = pairs.mean(axis=(1, 3), dtype=np.float32)
+    wide = _pull(coarse, levels - 1)
+    return fine + _COARSER * _twice(_twice(wide, 0), 1)
 
 
-def _mask(sigma: float, radius: int) -> Any:
-    reach = min(radius, int(4 * sigma))
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    return vips().Image.new_from_list([(weights / weights.sum()).tolist()])
+def _twice(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """Twice as long along an axis, interpolated linearly between pixel centres."""
+    moved = np.moveaxis(values, axis, 0)
+    before = np.concatenate([moved[:1], moved[:-1]])
+    after = np.concatenate([moved[1:], moved[-1:]])
+    near = np.float32(0.75) * moved
+    pair: NDArray[np.float32] = np.stack(
+        [near + np.float32(0.25) * before, near + np.float32(0.25) * after], axis=1
+    )
+    longer: NDArray[np.float32] = pair.reshape(-1, *moved.shape[1:])
+    return np.moveaxis(longer, 0, axis)
