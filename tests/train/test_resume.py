@@ -132,7 +132,7 @@ def test_sigkill(pictures: Path, tmp_path: Path) -> None:
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    assert 0 < read_state(out / loop.CHECKPOINT)["step"]
+    assert read_state(out / loop.CHECKPOINT)["step"] > 0
     run(pictures, out, recipe)
     run(pictures, tmp_path / "whole", recipe)
     assert_same(final(tmp_path / "whole"), final(out))
@@ -150,7 +150,7 @@ def test_finished_run_is_not_trained_again(pictures: Path, tmp_path: Path) -> No
 def test_another_recipe_is_refused(pictures: Path, tmp_path: Path) -> None:
     run(pictures, tmp_path / "out")
     other = Recipe.from_json(RECIPE.to_json().replace('"seed": 0', '"seed": 1'))
-    with pytest.raises(TrainingError, match="other recipe.*another --out"):
+    with pytest.raises(TrainingError, match=r"other recipe.*another --out"):
         run(pictures, tmp_path / "out", other)
 
 
@@ -173,7 +173,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(
         return loss * float("nan") if calls == 5 else loss
 
     monkeypatch.setattr(loop, "total_loss", poison)
-    with pytest.raises(TrainingError, match="not finite at step 5.*learning_rate"):
+    with pytest.raises(TrainingError, match=r"not finite at step 5.*learning_rate"):
         run(pictures, tmp_path / "out")
     assert read_state(tmp_path / "out" / loop.CHECKPOINT)["step"] == 4
     assert (tmp_path / "out" / "diverged.safetensors").is_file()

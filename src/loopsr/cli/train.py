@@ -157,3 +157,7 @@ def _log_to_stderr() -> None:
     logger = logging.getLogger("loopsr")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+
+
+if __name__ == "__main__":
+    command()

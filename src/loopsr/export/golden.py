@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 from torch import nn
 
 _HEIGHT, _WIDTH = 9, 10
@@ -27,7 +27,7 @@ def write_golden(network: nn.Module, path: Path) -> None:
     pixels = golden_input()
     with torch.no_grad():
         result = network.eval().cpu()(torch.from_numpy(pixels)).contiguous().numpy()
-    save_file({"lr": pixels, "sr": result}, path)
+    path.write_bytes(save({"lr": pixels, "sr": result}))
 
 
 def read_golden(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

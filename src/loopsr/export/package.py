@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from loopsr.card import CARD_KEY, ModelCard
@@ -51,7 +48,8 @@ def write_package(network: nn.Module, folder: Path, *, card: ModelCard) -> dict[
     export_onnx(network, paths["onnx"], card=card)
     check_parity(network, paths["onnx"])
     tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
-    save_file(tensors, paths["safetensors"], metadata={CARD_KEY: card.to_json()})
+    # Bytes, because save_file writes a file that only its owner may read.
+    paths["safetensors"].write_bytes(save(tensors, {CARD_KEY: card.to_json()}))
     write_golden(network, paths["golden"])
     return paths
 
@@ -59,15 +57,5 @@ def write_package(network: nn.Module, folder: Path, *, card: ModelCard) -> dict[
 def install(network: nn.Module, *, card: ModelCard) -> dict[str, Path]:
     """Like ``write_package``, into the package itself, and list it in the index of what ships."""
     paths = write_package(network, catalogue.FOLDER, card=card)
-    _enter(catalogue.FOLDER / catalogue.INDEX, card.name, paths)
+    catalogue.write_index(catalogue.FOLDER)
     return paths
-
-
-def _enter(index: Path, name: str, paths: Mapping[str, Path]) -> None:
-    """Put the hashes and sizes of one model into the index; the others stay as they are."""
-    entries = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
-    content = {kind: paths[kind].read_bytes() for kind in ("safetensors", "onnx")}
-    entry: dict[str, Any] = {k: hashlib.sha256(data).hexdigest() for k, data in content.items()}
-    entry["bytes"] = {kind: len(data) for kind, data in content.items()}
-    entries[name] = entry
-    index.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n", encoding="utf-8")

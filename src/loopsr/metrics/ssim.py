@@ -7,7 +7,6 @@ places where the whole window fits.
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from loopsr.errors import UsageError
@@ -24,8 +23,9 @@ def _blur(plane: Plane) -> Plane:
     distance = np.arange(_WINDOW) - _WINDOW // 2
     kernel = np.exp(-(distance**2) / (2 * _SIGMA**2))
     kernel /= kernel.sum()
-    rows = sliding_window_view(plane, _WINDOW, axis=0) @ kernel
-    result: Plane = sliding_window_view(rows, _WINDOW, axis=1) @ kernel
+    height, width = (side - _WINDOW + 1 for side in plane.shape)
+    rows = sum(weight * plane[i : i + height] for i, weight in enumerate(kernel))
+    result: Plane = sum(weight * rows[:, i : i + width] for i, weight in enumerate(kernel))
     return result
 
 
@@ -47,7 +47,9 @@ def _ssim(a: Plane, b: Plane) -> float:
 def ssim_y(image: Pixels, reference: Pixels, *, border: int) -> float:
     """SSIM on MATLAB's luma (16..235, peak 255), ``border`` pixels cut on each side.
 
-    This is the number in papers, with ``border`` equal to the scale. Pictures are (h, w, 3) of
+    This is the number in papers, with ``border`` equal to the scale. Luma is not rounded. The
+    published figures of bicubic are up to 0.0008 lower than those of RGB pictures, since they
+    were made on rounded luma alone (a test reproduces them to 0.0001). Pictures are (h, w, 3) of
     0..255. Raises ``UsageError``.
     """
     check_pair(image, reference, border)

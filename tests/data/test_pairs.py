@@ -1,0 +1,84 @@
+"""Batches: aligned, seeded, restorable; and degradations that can be printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loopsr.data.degrade import degrade, describe, pipeline
+from loopsr.data.pairs import Sampler, turn
+from loopsr.data.sources import Pairs
+from loopsr.errors import UnknownNameError, UsageError
+
+
+def make(*sizes: tuple[int, int], scale: int = 2) -> Pairs:
+    """Pictures in which each pixel knows its place: the target repeats each input pixel."""
+    rng = np.random.default_rng(0)
+    lr = tuple(rng.integers(0, 256, (h, w, 3), np.uint8) for h, w in sizes)
+    hr = tuple(image.repeat(scale, 0).repeat(scale, 1) for image in lr)
+    names = tuple(str(i) for i in range(len(sizes)))
+    return Pairs(scale=scale, names=names, hr=hr, lr=lr, key="")
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_crops_are_aligned_whatever_the_turn(scale: int) -> None:
+    sampler = Sampler(make((9, 12), (8, 8), scale=scale), batch=40, patch=5, seed=1)
+    lr, hr = sampler.draw()
+    assert lr.shape == (40, 5, 5, 3)
+    assert np.array_equal(hr, lr.repeat(scale, 1).repeat(scale, 2))
+
+
+def test_control_crops_that_are_not_aligned_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = iter(range(10_000))
+    monkeypatch.setattr("loopsr.data.pairs.turn", lambda image, way: turn(image, next(ways) % 8))
+    lr, hr = Sampler(make((9, 12)), batch=8, patch=5, seed=1).draw()
+    assert not np.array_equal(hr, lr.repeat(2, 1).repeat(2, 2))
+
+
+def test_the_eight_turns_differ() -> None:
+    image = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
+    assert len({turn(image, way).tobytes() for way in range(8)}) == 8
+
+
+def test_the_same_seed_gives_the_same_batches_and_another_does_not() -> None:
+    pairs = make((9, 12), (20, 7))
+    one, two, other = (Sampler(pairs, batch=6, patch=4, seed=s) for s in (3, 3, 4))
+    batches = [s.draw()[0] for s in (one, two, other)]
+    assert np.array_equal(batches[0], batches[1])
+    assert not np.array_equal(batches[0], batches[2])
+
+
+def test_state_goes_on_exactly() -> None:
+    pairs = make((9, 12), (20, 7))
+    whole, parts = (Sampler(pairs, batch=6, patch=4, seed=3) for _ in range(2))
+    whole.draw()
+    state = whole.state()
+    parts.restore(state)
+    assert np.array_equal(whole.draw()[1], parts.draw()[1])
+
+
+def test_large_pictures_are_drawn_more_often() -> None:
+    pairs = make((40, 40), (8, 8))
+    pairs.lr[1][:] = 0
+    pairs.lr[0][:] = 1
+    lr, _ = Sampler(pairs, batch=1000, patch=4, seed=0).draw()
+    assert lr[:, 0, 0, 0].mean() == pytest.approx(1600 / 1664, abs=0.02)
+
+
+def test_small_pictures_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    Sampler(make((40, 40), (8, 30)), batch=1, patch=16, seed=0)
+    assert "1 of 2 pictures are smaller than a crop" in caplog.text
+    with pytest.raises(UsageError, match=r"all 1 pictures .* crop of 32 pixels.*--set patch"):
+        Sampler(make((8, 8)), batch=1, patch=16, seed=0)
+
+
+def test_pipelines_have_names_and_can_be_printed(tmp_path: Path) -> None:
+    assert describe(pipeline("bicubic")) == "bicubic()"
+    assert describe((("blur", {"sigma": 1.2}), ("bicubic", {}))) == "blur(sigma=1.2) > bicubic()"
+    with pytest.raises(UnknownNameError, match="bicubic"):
+        pipeline("bicubc")
+    image = np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(UnknownNameError, match="degradation step"):
+        degrade(image, scale=2, steps=(("bicubc", {}),), rng=np.random.default_rng())

@@ -1,0 +1,93 @@
+"""Folders become cached, aligned pairs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+
+from loopsr.data import sources
+from loopsr.data.degrade import pipeline
+from loopsr.data.sources import find_pictures, load_pairs, read_rgb
+from loopsr.errors import ImageReadError, UsageError
+from loopsr.ops.resize import resize
+
+BICUBIC = pipeline("bicubic")
+
+
+def save(path: Path, height: int, width: int, bands: int = 3, seed: int = 0) -> np.ndarray:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, bands), np.uint8)
+    pyvips.Image.new_from_array(pixels).write_to_file(str(path))
+    return pixels
+
+
+def test_pairs_are_the_pictures_and_their_matlab_reduction(tmp_path: Path) -> None:
+    first = save(tmp_path / "a.png", 21, 34)
+    save(tmp_path / "b.webp", 16, 16)
+    pairs = load_pairs(find_pictures([tmp_path]), scale=4, steps=BICUBIC, cache=tmp_path / "c")
+    assert pairs.names == ("a.png", "b.webp")
+    assert np.array_equal(pairs.hr[0], first[:20, :32])
+    assert np.array_equal(pairs.lr[0], resize(first[:20, :32], scale=1 / 4))
+    assert pairs.lr[0].shape == (5, 8, 3)
+
+
+def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "a.png", 8, 8)
+    load_pairs(find_pictures([tmp_path]), scale=2, steps=BICUBIC, cache=tmp_path / "c")
+    monkeypatch.setattr(sources, "read_rgb", lambda path: pytest.fail("decoded again"))
+    load_pairs(find_pictures([tmp_path / "a.png"]), scale=2, steps=BICUBIC, cache=tmp_path / "c")
+
+
+def test_control_a_changed_picture_is_decoded_again(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", 8, 8)
+    files = find_pictures([tmp_path])
+    before = load_pairs(files, scale=2, steps=BICUBIC, cache=tmp_path / "c")
+    changed = save(tmp_path / "a.png", 8, 10, seed=1)
+    after = load_pairs(files, scale=2, steps=BICUBIC, cache=tmp_path / "c")
+    assert after.key != before.key
+    assert np.array_equal(after.hr[0], changed)
+
+
+def test_unreadable_pictures_are_skipped_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path / "good.png", 8, 8)
+    whole = (tmp_path / "good.png").read_bytes()
+    (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    with caplog.at_level(logging.WARNING, "loopsr"):
+        pairs = load_pairs(find_pictures([tmp_path]), scale=2, steps=BICUBIC, cache=tmp_path / "c")
+    assert pairs.names == ("good.png",)
+    assert "3 of 4 pictures were skipped" in caplog.text
+
+
+def test_only_unreadable_pictures(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(ImageReadError, match="none of 1 pictures"):
+        load_pairs(find_pictures([tmp_path]), scale=2, steps=BICUBIC, cache=tmp_path / "c")
+    assert not list((tmp_path / "c").glob("*/index.json"))
+
+
+def test_folders_that_give_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no folder"):
+        find_pictures([tmp_path / "missing"])
+    with pytest.raises(UsageError, match=r"no picture in .* expected files named"):
+        find_pictures([tmp_path])
+    with pytest.raises(UsageError, match="at least one folder"):
+        find_pictures([])
+
+
+def test_pictures_of_all_kinds_become_rgb(tmp_path: Path) -> None:
+    save(tmp_path / "grey.png", 6, 7, bands=1)
+    save(tmp_path / "alpha.png", 6, 7, bands=4)
+    save(tmp_path / "sub.jpg", 6, 7)
+    deep = pyvips.Image.new_from_array(np.full((6, 7, 3), 0x8000, np.uint16))
+    deep.copy(interpretation="rgb16").write_to_file(str(tmp_path / "deep.png"))
+    for path in find_pictures([tmp_path]):
+        pixels = read_rgb(path)
+        assert (pixels.shape, pixels.dtype) == ((6, 7, 3), np.uint8), path.name
+    assert np.unique(read_rgb(tmp_path / "deep.png")).tolist() == [128]
