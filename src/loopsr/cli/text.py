@@ -38,7 +38,7 @@ def one_line(message: str) -> str:
 
     A file name may hold newlines or terminal escapes; neither may reach the terminal as such.
     """
-    line = " ".join(message.split())
+    line = " ".join(part.strip() for part in message.splitlines())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
