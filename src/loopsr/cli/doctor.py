@@ -171,7 +171,7 @@ def _print(facts: dict[str, Any]) -> None:
         for name, state in facts["backends"].items()
     ]
     good = [name for name, state in facts["weights"].items() if state == "ok"]
-    rows.append(("weights", f"{', '.join(good) or 'none'}: hash verified"))
+    rows.append(("weights", f"{', '.join(good)}: hash verified" if good else "none"))
     previous = None
     for label, text in rows:
         click.echo(f"{'' if label == previous else label:9} {text}")
