@@ -38,7 +38,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand; Ctrl-C becomes our own error, which click prints no blank line for."""
+        """Run the subcommand; Ctrl-C becomes our own error: click would print a blank line."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
