@@ -10,9 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-import pyvips
 import torch
 
 from loopsr.errors import TrainingError
@@ -31,18 +29,6 @@ RECIPE = Recipe(
     validate_every=3,
     save_every=2,
 )
-
-
-@pytest.fixture
-def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("LOOPSR_CACHE", str(tmp_path / "cache"))
-    rng = np.random.default_rng(0)
-    folder = tmp_path / "hr"
-    folder.mkdir()
-    for i, (height, width) in enumerate([(40, 33), (24, 50), (31, 31)]):
-        pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
-        pyvips.Image.new_from_array(pixels).write_to_file(str(folder / f"{i}.png"))
-    return folder
 
 
 def run(pictures: Path, out: Path, recipe: Recipe = RECIPE) -> loop.Trained:
@@ -70,12 +56,12 @@ def test_stopped_run_ends_in_the_same_bits(
     run(pictures, tmp_path / "whole")
     original, calls = loop.total_loss, 0
 
-    def stop(*arguments: object) -> torch.Tensor:
+    def stop(*arguments: object, **options: object) -> torch.Tensor:
         nonlocal calls
         calls += 1
         if calls == step:
             raise Killed
-        return original(*arguments)  # type: ignore[arg-type]
+        return original(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(loop, "total_loss", stop)
     with pytest.raises(Killed):
@@ -98,12 +84,12 @@ def test_control_a_lost_sampler_state_is_noticed(
     run(pictures, tmp_path / "whole")
     original, calls = loop.total_loss, 0
 
-    def stop(*arguments: object) -> torch.Tensor:
+    def stop(*arguments: object, **options: object) -> torch.Tensor:
         nonlocal calls
         calls += 1
         if calls == 5:
             raise Killed
-        return original(*arguments)  # type: ignore[arg-type]
+        return original(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(loop, "total_loss", stop)
     with pytest.raises(Killed):
@@ -166,10 +152,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(
 ) -> None:
     original, calls = loop.total_loss, 0
 
-    def poison(*arguments: object) -> torch.Tensor:
+    def poison(*arguments: object, **options: object) -> torch.Tensor:
         nonlocal calls
         calls += 1
-        loss = original(*arguments)  # type: ignore[arg-type]
+        loss = original(*arguments, **options)  # type: ignore[arg-type]
         return loss * float("nan") if calls == 5 else loss
 
     monkeypatch.setattr(loop, "total_loss", poison)

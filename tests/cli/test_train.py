@@ -1,0 +1,85 @@
+"""``loopsr train``: list, settings, a short run to packaged weights, wrong arguments."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from loopsr.cli.train import command
+from loopsr.errors import UnknownNameError, UsageError
+from loopsr.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+SHORT = ["--threads", "1", "--device", "cpu"]
+for setting in ("seconds=null", "steps=2", "batch=2", "patch=8", "network_config.iters=1"):
+    SHORT += ["--set", setting]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import numpy as np
+    import pyvips
+
+    monkeypatch.setenv("LOOPSR_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "hr"
+    folder.mkdir()
+    for i in range(2):
+        pixels = np.random.default_rng(i).integers(0, 256, (32, 40, 3), np.uint8)
+        pyvips.Image.new_from_array(pixels).write_to_file(str(folder / f"{i}.png"))
+    return folder
+
+
+def test_list_and_show() -> None:
+    assert run("--list").stdout.split() == list(RECIPES)
+    shown = json.loads(run("lrn_x4", "--show", "--set", "steps=7").stdout)
+    assert (shown["network"], shown["scale"], shown["steps"]) == ("lrn", 4, 7)
+
+
+def test_a_run_ends_in_packaged_and_scored_weights(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["lrn_x2", "--hr", pictures, "--out", out, *SHORT, "--bench", pictures]
+    result = run(*arguments)
+    line = json.loads(result.stdout)
+    assert (line["name"], line["steps"]) == ("lrn-x2", 2)
+    assert set(line["scores"]["hr"]) == {"psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"}
+    assert "step 2" in result.stderr
+    files = {path.name for path in out.iterdir()}
+    expected = {"checkpoint.safetensors", "log.jsonl", "lrn-x2.onnx", "lrn-x2.safetensors"}
+    assert files == expected | {"golden"}
+    before = (out / "checkpoint.safetensors").read_bytes()
+    again = json.loads(run("lrn_x2", "--out", out, "--package-only").stdout)
+    assert again["steps"] == 2
+    assert (out / "checkpoint.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ([], UsageError, "no recipe was given; use one of loop_x2"),
+        (["lrnx4"], UnknownNameError, "did you mean lrn_x4"),
+        (["lrn_x4"], UsageError, "type --hr FOLDER"),
+        (["lrn_x4", "--set", "step=1"], UnknownNameError, "did you mean steps"),
+        (["lrn_x4", "--hr", "no-such-folder"], UsageError, "no folder 'no-such-folder'"),
+        (["lrn_x4", "--package-only"], UsageError, "no run in"),
+    ],
+)
+def test_wrong_arguments(
+    arguments: list[str],
+    error: type[UsageError],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=message):
+        run(*arguments)

@@ -1,0 +1,119 @@
+"""Recipes: overrides with checked types, JSON, and a few steps of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from loopsr.errors import UnknownNameError, UsageError, WeightsError
+from loopsr.models import count_parameters, create
+from loopsr.recipes import RECIPES, find_recipe
+from loopsr.train.checkpoint import averaged_network, save_tensors, warm_start
+from loopsr.train.loop import CHECKPOINT, train
+from loopsr.train.recipe import Recipe, override
+
+BASE = Recipe(name="a", network="lrn", scale=2)
+
+
+def test_overrides() -> None:
+    changed = override(
+        BASE,
+        [
+            "steps=5",
+            "optim.learning_rate=1e-4",
+            "optim.clip=1",
+            "loss.supervision=[0.5, 1]",
+            "network_config.iters=3",
+            "seconds=2",
+            "warm_start=lrn-x2",
+            "optim.name=adam",
+        ],
+    )
+    assert (changed.steps, changed.optim.learning_rate, changed.optim.clip) == (5, 1e-4, 1.0)
+    assert changed.loss.supervision == (0.5, 1.0)
+    assert changed.network_config == {"iters": 3}
+    assert (changed.seconds, changed.warm_start, changed.optim.name) == (2.0, "lrn-x2", "adam")
+    assert override(changed, ["seconds=null"]).seconds is None
+    assert BASE.steps != 5
+
+
+@pytest.mark.parametrize(
+    ("setting", "error", "message"),
+    [
+        ("steps", UsageError, "has no '='"),
+        ("stepps=5", UnknownNameError, "did you mean steps"),
+        ("optim.learningrate=1", UnknownNameError, "did you mean optim.learning_rate"),
+        ("optimm.name=adam", UnknownNameError, "did you mean optim.name"),
+        ("steps=1.5", UsageError, "steps is 1.5, expected int"),
+        ("steps=true", UsageError, "steps is True, expected int"),
+        ("steps=0", UsageError, "steps is 0, at least 1"),
+        ("name=3", UsageError, "name is 3, expected str"),
+        ("optim=3", UsageError, "optim"),
+        ("optim.betas=[0.9]", UsageError, "expected tuple"),
+        ("loss.supervision=[]", UsageError, "supervision is empty"),
+        ("ema=1", UsageError, "ema is 1.0"),
+    ],
+)
+def test_wrong_overrides(setting: str, error: type[UsageError], message: str) -> None:
+    with pytest.raises(error, match=message):
+        override(BASE, [setting])
+
+
+def test_json_round_trip() -> None:
+    for name in RECIPES:
+        recipe = find_recipe(name)
+        assert Recipe.from_json(recipe.to_json()) == recipe
+    with pytest.raises(UsageError, match="incomplete"):
+        Recipe.from_json('{"name": "a"}')
+    with pytest.raises(UnknownNameError, match="batch"):
+        Recipe.from_json('{"bach": 1}')
+
+
+def test_the_list_of_recipes_is_complete() -> None:
+    folder = Path(__file__).parents[2] / "src" / "loopsr" / "recipes"
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "pictures"}
+    assert files == {module.rpartition(".")[2] for module, _ in RECIPES.values()}
+    with pytest.raises(UnknownNameError, match="did you mean lrn_x4"):
+        find_recipe("lrn-x4")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_three_steps_of_each_recipe(name: str, pictures: Path, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(
+        find_recipe(name), seconds=None, steps=3, batch=2, patch=8, warm_start=None
+    )
+    lines: list[dict[str, float]] = []
+    done = train(recipe, hr=[pictures], out=tmp_path, threads=1, device="cpu", report=lines.append)
+    assert done.steps == lines[-1]["step"] == 3
+    assert lines[-1]["loss"] > 0
+    assert lines == [json.loads(x) for x in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert count_parameters(done.network) < 75_000
+    network, saved, state = averaged_network(tmp_path / CHECKPOINT)
+    assert (saved, state["step"]) == (recipe, 3)
+    weights = zip(network.parameters(), done.network.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in weights)
+
+
+def test_warm_start_from_another_scale(pictures: Path, tmp_path: Path) -> None:
+    donor, network = create("loop", scale=2), create("loop", scale=3)
+    path = tmp_path / "loop-x2.safetensors"
+    save_tensors(path, donor.state_dict(), {})
+    fresh = warm_start(network, str(path))
+    assert fresh == ["tail.bias", "tail.weight"]
+    assert torch.equal(network.get_parameter("head.weight"), donor.get_parameter("head.weight"))
+    with pytest.raises(WeightsError, match="no tensor"):
+        warm_start(create("lrn", scale=2), str(path))
+
+
+def test_training_lowers_the_loss(pictures: Path, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(
+        find_recipe("loop_x2"), seconds=None, steps=60, validate_every=20, batch=4, patch=12
+    )
+    lines: list[dict[str, float]] = []
+    train(recipe, hr=[pictures], out=tmp_path, threads=1, device="cpu", report=lines.append)
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert lines[-1]["learning_rate"] < lines[0]["learning_rate"]
