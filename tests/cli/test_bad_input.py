@@ -95,6 +95,19 @@ def test_empty_stdin(process: Process) -> None:
     assert run.stdout == b""
 
 
+def test_a_stream_that_does_not_end(
+    loopsr: Loopsr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from loopsr.cli import upscale
+
+    monkeypatch.setattr(upscale, "_MAX_STDIN", 100)
+    (tmp_path / "much").write_bytes(half(".png"))
+    with (tmp_path / "much").open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        line = check_refused(loopsr("upscale", "-", "-o", "x.png"))
+    assert "save it to a file" in line
+
+
 def test_half_a_picture_on_stdin_puts_nothing_on_stdout(process: Process) -> None:
     run = process("upscale", "-", input=half(".png"))
     check_refused(run)

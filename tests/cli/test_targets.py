@@ -62,3 +62,12 @@ def test_clashes_are_found_before_anything_is_computed(tmp_path: Path) -> None:
 def test_no_clash_is_found_where_there_is_none() -> None:
     jobs = plan_jobs(["a/p.png", "b/p.png"], output=None, suffix="_x2", format=None)
     assert jobs == [Job("a/p.png", "a/p_x2.png"), Job("b/p.png", "b/p_x2.png")]
+
+
+def test_what_upscale_says_without_importing_is_true() -> None:
+    from loopsr.cli import upscale
+    from loopsr.engine.plan import MAX_SCALE
+    from loopsr.io.formats import FORMATS
+
+    assert upscale._MAX_SCALE == MAX_SCALE
+    assert upscale._FORMATS.replace(" or ", ", ").split(", ") == list(FORMATS)

@@ -13,8 +13,8 @@ import click
 
 from loopsr.cli.interrupt import run_interruptible
 from loopsr.cli.targets import STREAM, Job, Size, plan_jobs
-from loopsr.cli.text import Whole, parse_bytes
-from loopsr.errors import Cancelled, LoopsrError, UsageError
+from loopsr.cli.text import parse_bytes, whole
+from loopsr.errors import Cancelled, ImageReadError, ImageWriteError, LoopsrError, UsageError
 from loopsr.weights import catalogue
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MAX_SCALE = 16  # as loopsr.engine.plan, which is too slow to import for --help; a test compares
 _DEFAULT_SCALE = 4.0
+_MAX_STDIN = 1 << 30  # bytes; it is held in memory
 _FORMATS = "jpeg, png, webp, tiff, avif, gif or ppm"  # as loopsr.io.formats, likewise
 
 EPILOG = """\b
@@ -52,14 +53,14 @@ class Settings:
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="OUT", help="File, or folder for several; - is stdout.")
 @click.option("-s", "--scale", type=float, metavar="X", help="Factor above 1, up to 16.  [4]")
-@click.option("--width", type=Whole(), metavar="N", help="Width to reach, in pixels.")
-@click.option("--height", type=Whole(), metavar="N", help="Height; with --width, a box.")
-@click.option("--long-edge", type=Whole(), metavar="N", help="Longer side to reach.")
+@click.option("--width", type=whole(), metavar="N", help="Width to reach, in pixels.")
+@click.option("--height", type=whole(), metavar="N", help="Height; with --width, a box.")
+@click.option("--long-edge", type=whole(), metavar="N", help="Longer side to reach.")
 @click.option("-m", "--model", metavar="NAME|FILE", help="See `loopsr models`; or an ONNX file.")
 @click.option("-f", "--format", metavar="NAME", help=f"Format to write: {_FORMATS}.")
 @click.option(
     "--encoding-quality",
-    type=Whole(100),
+    type=whole(100),
     metavar="1-100",
     help="Of JPEG, WebP and AVIF: higher is closer to the pixels and larger.",
 )
@@ -67,8 +68,8 @@ class Settings:
 @click.option(
     "--max-memory", metavar="SIZE", help="Such as 500M or 2G.  [a quarter of what is free]"
 )
-@click.option("--tile", type=Whole(), metavar="N", help="Tile side; chosen otherwise.")
-@click.option("--threads", type=Whole(), metavar="N", help="CPU threads.  [all]")
+@click.option("--tile", type=whole(), metavar="N", help="Tile side; chosen otherwise.")
+@click.option("--threads", type=whole(), metavar="N", help="CPU threads.  [all]")
 @click.option("--backend", metavar="NAME", default="auto", help="See `loopsr doctor`.  [auto]")
 @click.option("--overwrite", is_flag=True, help="Replace results that exist; inputs never are.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a picture on stdout.")
@@ -202,13 +203,13 @@ def _upscale_one(
     from loopsr.engine.files import upscale_file
     from loopsr.io.formats import Encoding
 
-    source: str | bytes = sys.stdin.buffer.read() if job.source == STREAM else job.source
+    source: str | bytes = _read_stdin() if job.source == STREAM else job.source
     target: Path | IO[bytes]
     if job.target == STREAM:
         target = sys.stdout.buffer
     else:
         target = Path(job.target)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
 
     def work(stop: threading.Event) -> Any:
         def progress(done: float) -> bool:
@@ -227,3 +228,22 @@ def _upscale_one(
         )
 
     return {**asdict(run_interruptible(work)), "source": job.source, "target": job.target}
+
+
+def _read_stdin() -> bytes:
+    """The picture on stdin; a stream that does not end may not take all memory."""
+    data = sys.stdin.buffer.read(_MAX_STDIN + 1)
+    if len(data) > _MAX_STDIN:
+        raise ImageReadError(
+            f"more than {_MAX_STDIN >> 20} MB came in; save it to a file and pass its name"
+        )
+    return data
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageWriteError(
+            f"{folder}: the folder cannot be made ({error.strerror}); pass another -o"
+        ) from None
