@@ -158,3 +158,12 @@ def test_loop_grows_by_a_step_without_changing_its_picture() -> None:
     x = torch.rand(1, 3, 8, 8)
     with torch.no_grad():
         np.testing.assert_allclose(grown(x), short(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_lrn_begins_as_nearest_neighbours(scale: int) -> None:
+    x = torch.rand(1, 3, 6, 5)
+    with torch.no_grad():
+        y = models.create("lrn", scale=scale)(x)
+    expected = x.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    np.testing.assert_allclose(y, expected, atol=1e-6)
