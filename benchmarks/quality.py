@@ -9,28 +9,27 @@ ends with exit code 1 when a bar is missed.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import platform
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from report import RESULTS, write_report
 from rich.console import Console
 from rich.table import Table
 
-from loopsr import Upscaler, __version__
+from loopsr import Upscaler
 from loopsr.errors import LoopsrError
 from loopsr.train.evaluate import as_numbers, interpolation, mean_score, score_folder
+from loopsr.weights import catalogue
 
-MODELS = ("bicubic", "lanczos", "lrn", "loop")
+INTERPOLATIONS = ("bicubic", "lanczos")
+MODELS = (*INTERPOLATIONS, "lrn", "loop")
 BARS = {2: 37.2, 3: 33.4, 4: 31.1}  # least PSNR-Y of `loop` on Set5, dB
 
 
 def measure(model: str, folder: Path, *, scale: int, threads: int | None) -> dict[str, float]:
     """Mean figures of one model on one set."""
-    if model in ("bicubic", "lanczos"):
+    if model in INTERPOLATIONS:
         upscale: Any = interpolation(model, scale=scale)
     else:
         upscale = Upscaler(f"{model}-x{scale}", threads=threads)
@@ -67,13 +66,42 @@ def show(results: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
+def fill_readme(results: list[dict[str, Any]], path: Path) -> None:
+    """Write the table between the two marks of a Markdown file anew."""
+    sets = list(dict.fromkeys(r["data"] for r in results))
+    rows = [f"| | parameters | file | {' | '.join(sets)} |", "|---" * (3 + len(sets)) + "|"]
+    scores = {(r["scale"], r["model"], r["data"]): r for r in results}
+    for scale, model in sorted({(r["scale"], r["model"]) for r in results}, key=_table_order):
+        name, size = f"{model} x{scale}", " | "
+        if model not in INTERPOLATIONS:
+            name = f"`{model}-x{scale}`"
+            kilobytes = catalogue.onnx_path(f"{model}-x{scale}").stat().st_size / 1000
+            size = f"{catalogue.card(f'{model}-x{scale}').parameters:,} | {kilobytes:.0f} kB"
+        found = (scores[scale, model, name] for name in sets)
+        cells = " | ".join(f"{r['psnr_y']:.2f} / {r['ssim_y']:.4f}" for r in found)
+        rows.append(f"| {name} | {size} | {cells} |")
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition("<!-- models: begin")
+    mark, _, rest = rest.partition("-->")
+    _, end, after = rest.partition("<!-- models: end -->")
+    if not (begin and end):
+        raise SystemExit(f"{path} has no marks for the table of models")
+    table = "\n".join(rows)
+    path.write_text(f"{before}{begin}{mark}-->\n{table}\n{end}{after}", encoding="utf-8")
+
+
+def _table_order(row: tuple[int, str]) -> tuple[int, int]:
+    return row[0], MODELS.index(row[1])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--bench", type=Path, required=True, help="folder of benchmark sets")
     parser.add_argument("--sets", default="Set5,Set14,BSD100")
     parser.add_argument("--scales", default="2,3,4")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--readme", type=Path, help="file whose table of models is written anew")
     options = parser.parse_args()
     results = []
     for scale in map(int, options.scales.split(",")):
@@ -89,35 +117,11 @@ def main() -> int:
                 results.append({"model": model, "data": name, "scale": scale, **numbers})
     show(results)
     failed = misses(results)
-    write(results, failed, options.results)
+    write_report("quality", results, folder=options.results, missed=failed)
+    if options.readme:
+        fill_readme(results, options.readme)
     print("\n".join(failed) or "all bars are met")
     return 1 if failed else 0
-
-
-def write(results: list[dict[str, Any]], failed: list[str], folder: Path) -> None:
-    """Dated JSON with what is needed to repeat the measurement."""
-    folder.mkdir(parents=True, exist_ok=True)
-    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    today = datetime.date.today().isoformat()
-    report = {
-        "date": today,
-        "commit": commit,
-        "version": __version__,
-        "processor": processor(),
-        "missed": failed,
-        "results": results,
-    }
-    text = json.dumps(report, indent=1) + "\n"
-    (folder / f"quality-{today}.json").write_text(text, encoding="utf-8")
-
-
-def processor() -> str:
-    """The name of the CPU, as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

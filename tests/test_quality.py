@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -10,14 +12,11 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def quality() -> ModuleType:
-    path = Path(__file__).parents[1] / "benchmarks" / "quality.py"
-    spec = importlib.util.spec_from_file_location("quality", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def quality() -> Iterator[ModuleType]:
+    folder = str(Path(__file__).parents[1] / "benchmarks")
+    sys.path.insert(0, folder)  # as Python does for a script
+    yield importlib.import_module("quality")
+    sys.path.remove(folder)
 
 
 def rows(loop: float, lrn: float, data: str = "Set5") -> list[dict[str, object]]:
@@ -30,3 +29,23 @@ def test_bars(quality: ModuleType) -> None:
     assert quality.misses(rows(37.19, 37.1)) == ["loop x2 on Set5: 37.19 dB, the bar is 37.20"]
     assert quality.misses(rows(37.5, 37.5)) == ["loop x2 on Set5: 37.50 dB, lrn has 37.50"]
     assert quality.misses(rows(31.0, 30.0, "BSD100")) == []
+
+
+def test_readme_table_is_written_between_its_marks(quality: ModuleType, tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("a\n<!-- models: begin (x) -->\nold\n<!-- models: end -->\nb\n")
+    row = {"model": "bicubic", "data": "Set5", "scale": 2, "psnr_y": 33.67, "ssim_y": 0.93}
+    quality.fill_readme([row], page)
+    text = page.read_text()
+    assert "| bicubic x2 |  |  | 33.67 / 0.9300 |" in text
+    assert "old" not in text
+    assert text.startswith("a\n<!-- models: begin (x) -->\n| |")
+    assert text.endswith("|\n<!-- models: end -->\nb\n")
+
+
+def test_readme_without_marks_is_refused(quality: ModuleType, tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("nothing")
+    with pytest.raises(SystemExit, match="no marks"):
+        quality.fill_readme([], page)
+    assert page.read_text() == "nothing"

@@ -11,7 +11,7 @@ from loopsr.recipes.pictures import PICTURES
 from loopsr.train.recipe import LossSettings, OptimSettings, Recipe
 
 # Seconds of training on one thread of a machine with AVX2, and how many of them train one step.
-_SECONDS = {2: 2500.0, 3: 1800.0, 4: 2300.0}
+_SECONDS = {2: 2500.0, 3: 2800.0, 4: 3800.0}
 
 
 def recipe(*, scale: int) -> Recipe:

@@ -1,0 +1,41 @@
+"""What all benchmarks share: dated JSON that names version, commit, processor and threads."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from loopsr import __version__
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def write_report(name: str, results: Any, *, folder: Path = RESULTS, **facts: Any) -> Path:
+    """Write ``NAME-DATE.json`` with all that is needed to repeat a measurement."""
+    folder.mkdir(parents=True, exist_ok=True)
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    today = datetime.date.today().isoformat()
+    report = {
+        "date": today,
+        "commit": commit,
+        "version": __version__,
+        "processor": processor(),
+        **facts,
+        "results": results,
+    }
+    path = folder / f"{name}-{today}.json"
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def processor() -> str:
+    """The name of the CPU, as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
