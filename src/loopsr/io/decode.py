@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from loopsr.io.libvips import first_line, vips
 from loopsr.io.limits import Limits, check_size
 from loopsr.io.metadata import fitting_profile, read_metadata
 from loopsr.io.netpbm import check_netpbm_length, netpbm_header, netpbm_rows
-from loopsr.io.tiff import read_tiff_exif
+from loopsr.io.tiff import TiffFacts, tiff_facts
 from loopsr.io.traits import Metadata
 
 logger = logging.getLogger("loopsr.io")
@@ -32,6 +33,8 @@ _LOADERS = {
     "avif": "heifload",
     "gif": "gifload",
 }
+# Before a frame, table, scan, application or comment marker; not in or after the scan itself.
+_STRAY = re.compile(r"extraneous bytes before marker 0x(c0|c1|c2|c4|da|db|dd|e.|fe)")
 _ANIMATED = ("gif", "webp")
 _DEPTHS = {"uchar": 8, "ushort": 16}
 
@@ -56,11 +59,11 @@ def decode(source: Path | bytes, *, kind: str, head: bytes, name: str, limits: L
     if kind == "gif":
         check_gif_end(source, name=name)
     loader = _Loader(source, kind, name)
-    exif = tiff_exif(source, name=name) if kind == "tiff" else None
+    facts = _tiff_facts(source, name=name) if kind == "tiff" else TiffFacts()
     with reading(name, kind):
         header = loader.open(sequential=True)
         frames = _check_header(header, kind=kind, name=name, limits=limits)
-        metadata = read_metadata(header, name=name, limits=limits, exif=exif)
+        metadata = read_metadata(header, name=name, limits=limits, facts=facts)
         loader.orientation = 1 if kind == "avif" or frames > 1 else _orientation(header)
         sample = loader.upright(header)
         channels = 1 if sample.bands < 3 else 3
@@ -138,11 +141,12 @@ class _Loader:
         return self.open(sequential=sequential, page=page)
 
     def harmless(self, error: Exception) -> bool:
-        """Did libvips stop at stray bytes between JPEG segments, as many cameras leave them?
+        """Did libvips stop at stray bytes between the segments of a JPEG header?
 
-        From then on the file is opened less strictly.
+        Some cameras leave them. From then on the file is opened less strictly.
         """
-        if self._lenient or "extraneous bytes" not in str(error):
+        said = str(error)
+        if self._lenient or not _STRAY.search(said) or "premature" in said:
             return False
         logger.warning("%s: stray bytes in the jpeg data; they are skipped", self._name)
         self._lenient = True
@@ -225,14 +229,14 @@ def _check_header(header: Any, *, kind: str, name: str, limits: Limits) -> int:
     return frames
 
 
-def tiff_exif(source: Path | bytes, *, name: str) -> bytes | None:
-    """The EXIF of a TIFF; raises for the one colour model that libvips would show wrongly."""
-    exif, numbers = read_tiff_exif(source)
-    if numbers.get(262) == 6 and numbers.get(259, 1) not in (6, 7):
+def _tiff_facts(source: Path | bytes, *, name: str) -> TiffFacts:
+    """What libvips does not tell; raises for the one colour model that it would show wrongly."""
+    facts = tiff_facts(source)
+    if facts.photometric == 6 and facts.compression not in (6, 7):
         raise ImageReadError(
             f"{name}: a TIFF in YCbCr without JPEG, which is not supported; save it as RGB"
         )
-    return exif
+    return facts
 
 
 def _orientation(header: Any) -> int:

@@ -50,12 +50,7 @@ def stored_image(
         image = reduced(image, *resize_to)
     image = _with_alpha(image, entry, traits)
     image = _with_depth(image, min(traits.stored_depth, 16 if entry.bits > 8 else 8))
-    keeps = entry.keeps
-    if traits.channels == 1 and entry.name in ("webp", "avif", "gif"):
-        keeps = keeps - {
-            "icc"
-        }  # these encoders write grey as RGB, which a grey profile cannot serve
-    return attach(image, traits.metadata, keeps, page_height=page_height)
+    return attach(image, traits.metadata, entry, page_height=page_height)
 
 
 def reduced(image: Any, width: int, height: int) -> Any:

@@ -1,4 +1,4 @@
-"""EXIF in TIFF files, in and out, since libvips carries it for every format but this one.
+"""EXIF and IPTC in TIFF files: libvips carries EXIF for all formats but this, and cuts IPTC off.
 
 Source: TIFF 6.0, the BigTIFF design, EXIF 2.32. A directory is read into values that know nothing
 of places and byte order, so it can be laid down again in any file. Maker notes are copied as they
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-_EXIF_IFD, _GPS_IFD = 34665, 34853
+_EXIF_IFD, _GPS_IFD, _IPTC = 34665, 34853, 33723
 # ImageDescription, Make, Model, Software, DateTime, Artist, HostComputer, Copyright
 _SPOKEN = (270, 271, 272, 305, 306, 315, 316, 33432)
 _UNIT = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8}
@@ -61,40 +61,55 @@ class _Layout:
         return self.order + ("HHQ" if self.big else "HHI")
 
 
-def read_tiff_exif(source: Path | bytes) -> tuple[bytes | None, dict[int, int]]:
-    """The EXIF of a TIFF as a block of its own, and the plain numbers of its first directory.
+@dataclass(frozen=True, kw_only=True)
+class TiffFacts:
+    """What libvips does not tell of a TIFF: EXIF as a block of its own, IPTC, two plain numbers."""
 
-    (None, {}) where the file is broken: then libvips has more to say about it.
-    """
+    exif: bytes | None = None
+    iptc: bytes | None = None
+    photometric: int | None = None
+    compression: int | None = None
+
+
+def tiff_facts(source: Path | bytes) -> TiffFacts:
+    """Read the first directory; empty where the file is broken: libvips has more to say then."""
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
         try:
             layout, first = _header(file)
             found = _read_directory(file, layout, first)
         except (struct.error, ValueError, OverflowError, OSError):
-            return None, {}
-    numbers = {
-        tag: value.number()
-        for tag, value in found.items()
-        if isinstance(value, Value) and value.kind in (3, 4) and value.data
-    }
+            return TiffFacts()
     kept = {tag: found[tag] for tag in (*_SPOKEN, _EXIF_IFD, _GPS_IFD) if tag in found}
-    if not kept:
-        return None, numbers
-    return b"II*\0\x08\0\0\0" + _lay(kept, 8, _Layout("<", big=False)), numbers
+    exif = b"II*\0\x08\0\0\0" + _lay(kept, 8, _Layout("<", big=False)) if kept else None
+    iptc = found.get(_IPTC)
+    records = iptc.data if isinstance(iptc, Value) else None
+    if records and layout.order == ">" and isinstance(iptc, Value):
+        records = _swapped(records, _UNIT[iptc.kind], ">")  # bytes that only claim to be numbers
+    return TiffFacts(
+        exif=exif,
+        iptc=records,
+        photometric=_plain(found.get(262)),
+        compression=_plain(found.get(259)),
+    )
 
 
-def add_tiff_exif(path: Path, block: bytes) -> None:
-    """Give a finished TIFF the EXIF of a block: a longer first directory is put at its end.
+def _plain(value: Value | Directory | None) -> int | None:
+    return value.number() if isinstance(value, Value) and value.kind in (3, 4) else None
+
+
+def add_to_tiff(path: Path, *, exif: bytes | None, iptc: bytes | None) -> None:
+    """Give a finished TIFF an EXIF block and IPTC: a longer first directory is put at its end.
 
     Fields that the file has already stay; a block that cannot be read changes nothing.
     """
+    wanted: Directory = {_IPTC: Value(7, iptc)} if iptc else {}
     try:
-        with io.BytesIO(block) as exif:
-            layout, first = _header(exif)
-            wanted = _read_directory(exif, layout, first)
+        with io.BytesIO(exif or b"") as block:
+            layout, first = _header(block)
+            found = _read_directory(block, layout, first)
+        wanted |= {tag: found[tag] for tag in (*_SPOKEN, _EXIF_IFD, _GPS_IFD) if tag in found}
     except (struct.error, ValueError, OverflowError):
-        return
-    wanted = {tag: wanted[tag] for tag in (*_SPOKEN, _EXIF_IFD, _GPS_IFD) if tag in wanted}
+        pass
     with path.open("rb+") as file:
         layout, first = _header(file)
         entries, rest = _raw_entries(file, layout, first)

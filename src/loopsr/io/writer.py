@@ -23,7 +23,7 @@ from loopsr.io.finish import checked_rows, frame_rows, stored_image
 from loopsr.io.formats import Encoding, Format, checked_format
 from loopsr.io.metadata import kept_blocks
 from loopsr.io.pngstream import png_body, png_head
-from loopsr.io.tiff import add_tiff_exif
+from loopsr.io.tiff import add_to_tiff
 from loopsr.io.traits import Traits
 
 Frames = Iterable[Iterable[NDArray[Any]]]
@@ -85,6 +85,13 @@ def check_writable(
     path: Path, *, overwrite: bool = False, source: Path | str | None = None
 ) -> None:
     """Raise ImageWriteError when `path` cannot or must not be written to; touches nothing."""
+    try:
+        _check_place(path, overwrite=overwrite, source=source)
+    except OSError as error:
+        raise ImageWriteError(_os_reason(path, error)) from None
+
+
+def _check_place(path: Path, *, overwrite: bool, source: Path | str | None) -> None:
     if source is not None and _same_file(path, Path(source)):
         raise ImageWriteError(
             f"{path}: this is the input itself, which is never overwritten; give another name"
@@ -156,8 +163,8 @@ class _Job:
                 image, self._entry, self._traits, resize_to=resize_to, page_height=page_height
             ),
         )
-        if self._entry.name == "tiff" and metadata.exif:
-            add_tiff_exif(part, self._exif() or b"")
+        if self._entry.name == "tiff":
+            add_to_tiff(part, exif=self._exif(), iptc=metadata.iptc)
 
     def _exif(self) -> bytes | None:
         block = self._traits.metadata.exif
