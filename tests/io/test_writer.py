@@ -246,3 +246,32 @@ def test_alpha_is_laid_over_white_for_jpeg(make: Any) -> None:
     got = pictures.open_picture(make.wrote(pixels, "jpeg")).pixels()
     assert got[0].max() < 5
     assert got[-1].min() > 250
+
+
+PEAK_OF_JPEG = """
+import io, re, sys
+from pathlib import Path
+import numpy as np
+from loopsr.io import formats, open_pixels, write_picture
+
+formats._MOST_TWO_PASS = int(sys.argv[1])
+side = 3000
+traits = open_pixels(np.zeros((2, 2, 3), np.uint8)).traits
+rows = (np.random.randint(0, 255, (50, side, 3), np.uint8) for _ in range(side // 50))
+write_picture(io.BytesIO(), [rows], width=side, height=side, traits=traits, format="jpeg")
+print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts resident memory as Linux does")
+def test_a_large_jpeg_is_not_held_in_memory() -> None:
+    """And the control: with optimal tables, all its coefficients are."""
+    peaks = []
+    for most in (0, 1 << 40):
+        command = [sys.executable, "-c", PEAK_OF_JPEG, str(most)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        peaks.append(int(done.stdout))
+    assert peaks[1] - peaks[0] > 50e6
+    jpeg = pictures.format_of("jpeg")
+    chosen = [jpeg.options(pictures.Encoding(), 8, size)["optimize_coding"] for size in (1e6, 1e9)]
+    assert chosen == [True, False]

@@ -48,9 +48,17 @@ class Format:
     saver: str | None = None  # None: written by loopsr.io.netpbm
 
 
+_MOST_TWO_PASS = 1 << 27  # bytes of samples
+
+
 def _jpeg(encoding: Encoding, bits: int, size: int) -> Options:
-    # 4:4:4: chroma subsampling would throw away what was just upscaled.
-    return {"Q": encoding.quality or 95, "subsample_mode": "off", "optimize_coding": True}
+    # 4:4:4: chroma subsampling would throw away what was just upscaled. Optimal Huffman tables need
+    # a second pass over all coefficients, held in memory: 12 bytes a pixel.
+    return {
+        "Q": encoding.quality or 95,
+        "subsample_mode": "off",
+        "optimize_coding": size < _MOST_TWO_PASS,
+    }
 
 
 def _png(encoding: Encoding, bits: int, size: int) -> Options:
