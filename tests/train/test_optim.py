@@ -82,10 +82,16 @@ def test_hidden_weights_leave_out_the_ends_and_depthwise_kernels() -> None:
 def test_cosine_with_warmup() -> None:
     network = create("lrn", scale=2, iters=1)
     optimisers = make_optimisers(network, OptimSettings(learning_rate=0.01))
-    rates = [set_progress(optimisers, p, warmup=0.1) for p in (0, 0.05, 0.1, 0.5, 1)]
+    rates = [set_progress(optimisers, p, warmup=0.1, decay=1.0) for p in (0, 0.05, 0.1, 0.5, 1)]
     assert rates[0] == rates[-1] == 1e-7
     assert rates[1] == pytest.approx(0.5 * rates[2], rel=0.05)
     assert rates[3] == pytest.approx(0.005)
+
+
+def test_late_decay_keeps_the_full_rate_until_then() -> None:
+    optimisers = make_optimisers(create("lrn", scale=2, iters=1), OptimSettings(learning_rate=0.01))
+    rates = [set_progress(optimisers, p, warmup=0.1, decay=0.4) for p in (0.1, 0.6, 0.8, 1)]
+    assert rates == pytest.approx([0.01, 0.01, 0.005, 1e-7])
 
 
 def test_losses() -> None:

@@ -98,7 +98,9 @@ def train(
     mark = dict(state)  # where the counters stood at the last log line
     while (progress := _progress(recipe, state)) < 1:
         start = time.perf_counter()
-        rate = set_progress(optimisers, progress, warmup=recipe.optim.warmup)
+        rate = set_progress(
+            optimisers, progress, warmup=recipe.optim.warmup, decay=recipe.optim.decay
+        )
         lr, target = (to_tensor(batch).to(place) for batch in sampler.draw())
         ready = time.perf_counter()
         with _autocast(recipe.precision, place):

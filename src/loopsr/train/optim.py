@@ -96,10 +96,14 @@ def make_optimisers(network: nn.Module, settings: OptimSettings) -> list[torch.o
 
 
 def set_progress(
-    optimisers: Iterable[torch.optim.Optimizer], progress: float, *, warmup: float
+    optimisers: Iterable[torch.optim.Optimizer], progress: float, *, warmup: float, decay: float
 ) -> float:
-    """Cosine with linear warm-up; ``progress`` runs from 0 to 1. Returns the first rate."""
-    factor = 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+    """Set the rates for a ``progress`` from 0 to 1, and return the first one.
+
+    Linear warm-up, the full rate, and half a cosine over the last ``decay`` of the run.
+    """
+    falling = max(0.0, progress - (1 - decay)) / decay
+    factor = 0.5 * (1 + math.cos(math.pi * min(falling, 1.0)))
     if progress < warmup:
         factor *= progress / warmup
     rates: list[Any] = []

@@ -42,6 +42,7 @@ class OptimSettings:
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 0.5  # largest norm of the whole gradient
     warmup: float = 0.03  # share of the run
+    decay: float = 1.0  # share of the run, at its end, in which the rates fall to 0 by a cosine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,8 @@ class Recipe:
             raise UsageError(f"grow is {self.grow}, expected a share 0 <= x <= 1")
         if not 0 <= self.optim.warmup < 1:
             raise UsageError(f"optim.warmup is {self.optim.warmup}, expected a share 0 <= x < 1")
+        if not 0 < self.optim.decay <= 1:
+            raise UsageError(f"optim.decay is {self.optim.decay}, expected a share 0 < x <= 1")
         if not self.loss.supervision:
             raise UsageError(
                 "loss.supervision is empty; pass at least one weight, for example [1.0]"
