@@ -59,7 +59,8 @@ def run(
     page = folder / "compare.html"
     demo = DemoResult(
         upscaled=done,
-        parameters=sum(stage.card.parameters for stage in plan.stages),
+        # a network that runs twice has its parameters once
+        parameters=sum({stage.card.name: stage.card.parameters for stage in plan.stages}.values()),
         result=result,
         bicubic=bicubic,
         page=page,
