@@ -67,6 +67,16 @@ def test_large_pictures_are_drawn_more_often() -> None:
     assert lr[:, 0, 0, 0].mean() == pytest.approx(1600 / 1664, abs=0.02)
 
 
+def test_of_several_crops_the_most_detailed_is_taken() -> None:
+    pairs = make((40, 40), (40, 40))
+    pairs.lr[1][:] = 7  # a sky
+    skies = []
+    for choices in (1, 4):
+        lr, _ = Sampler(pairs, batch=400, patch=4, seed=0, choices=choices).draw()
+        skies.append((lr.std(axis=(1, 2, 3)) == 0).mean())
+    assert skies == pytest.approx([1 / 2, 1 / 16], abs=0.05)
+
+
 def test_small_pictures_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
     Sampler(make((40, 40), (8, 30)), batch=1, patch=16, seed=0)
     assert "1 of 2 pictures are smaller than a crop" in caplog.text

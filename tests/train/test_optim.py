@@ -11,7 +11,7 @@ from torch import nn
 from loopsr.errors import UnknownNameError, UsageError
 from loopsr.models import create
 from loopsr.train import optim
-from loopsr.train.losses import LOSSES, luma_l1, picture_loss, total_loss
+from loopsr.train.losses import LOSSES, luma, picture_loss, total_loss
 from loopsr.train.optim import Muon, hidden_weights, make_optimisers, orthogonalise, set_progress
 from loopsr.train.recipe import LossSettings, OptimSettings
 
@@ -100,10 +100,13 @@ def test_losses() -> None:
     assert values["l1"] == pytest.approx(0.5)
     assert values["mse"] == pytest.approx(0.25)
     assert values["charbonnier"] == pytest.approx(0.5, abs=1e-4)
-    assert float(luma_l1(difference)) == pytest.approx(0.5 * 219 / 255)
+    assert float(luma(difference).abs().mean()) == pytest.approx(0.5 * 219 / 255)
     settings = LossSettings(name="l1", luma=2.0)
     total = picture_loss(difference, torch.zeros_like(difference), settings)
     assert float(total) == pytest.approx(0.5 + 219 / 255)
+    squared = LossSettings(name="mse", luma=1.0)
+    total = picture_loss(difference, torch.zeros_like(difference), squared)
+    assert float(total) == pytest.approx(0.25 + (0.5 * 219 / 255) ** 2)
     with pytest.raises(UnknownNameError, match="did you mean l1"):
         picture_loss(difference, difference, LossSettings(name="l11"))
 

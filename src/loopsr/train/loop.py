@@ -81,7 +81,9 @@ def train(
         log.info("warm start from %s, fresh: %s", recipe.warm_start, ", ".join(left_out) or "none")
     network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimisers = make_optimisers(network, recipe.optim)
-    sampler = Sampler(pairs, batch=recipe.batch, patch=recipe.patch, seed=recipe.seed)
+    sampler = Sampler(
+        pairs, batch=recipe.batch, patch=recipe.patch, seed=recipe.seed, choices=recipe.choices
+    )
     ema = {key: value.detach().clone() for key, value in network.state_dict().items()}
     if checkpoint.is_file():
         state = load_run(checkpoint, network=network, ema=ema, optimisers=optimisers)

@@ -31,10 +31,10 @@ def mse(difference: Tensor) -> Tensor:
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"charbonnier": charbonnier, "l1": l1, "mse": mse}
 
 
-def luma_l1(difference: Tensor) -> Tensor:
-    """L1 of MATLAB's luma of a b3hw difference, in [0, 1] over 255 levels."""
+def luma(difference: Tensor) -> Tensor:
+    """MATLAB's luma of a b3hw difference, bhw: the same scale, a little smaller range."""
     weights = difference.new_tensor((65.481, 128.553, 24.966)).view(1, 3, 1, 1) / 255
-    return (difference * weights).sum(1).abs().mean()
+    return (difference * weights).sum(1)
 
 
 def picture_loss(output: Tensor, target: Tensor, settings: LossSettings) -> Tensor:
@@ -42,8 +42,9 @@ def picture_loss(output: Tensor, target: Tensor, settings: LossSettings) -> Tens
     if settings.name not in LOSSES:
         raise UnknownNameError("loss", settings.name, LOSSES)
     difference = output.float() - target
-    loss = LOSSES[settings.name](difference)
-    return loss + settings.luma * luma_l1(difference) if settings.luma else loss
+    measure = LOSSES[settings.name]
+    loss = measure(difference)
+    return loss + settings.luma * measure(luma(difference)) if settings.luma else loss
 
 
 def total_loss(

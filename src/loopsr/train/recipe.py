@@ -27,7 +27,7 @@ class LossSettings:
     """What is minimised. ``supervision`` weighs the pictures of the last steps, in order."""
 
     name: str = "l1"
-    luma: float = 0.0  # weight of an extra L1 on MATLAB's luma, which is what is measured
+    luma: float = 0.0  # weight of the same loss on MATLAB's luma, which is what is measured
     supervision: tuple[float, ...] = (1.0,)
 
 
@@ -68,6 +68,7 @@ class Recipe:
     seconds: float | None = None
     batch: int = 8
     patch: int = 32
+    choices: int = 1  # crops that are drawn for one; that with the most detail is taken
     ema: float = 0.999
     precision: str = "auto"  # auto: bfloat16 where the processor has it; float32; bfloat16
     seed: int = 0
@@ -77,7 +78,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check ranges. Raises ``UsageError``."""
-        for key in ("steps", "batch", "patch", "validate_every", "save_every", "scale"):
+        for key in ("steps", "batch", "patch", "choices", "validate_every", "save_every", "scale"):
             if getattr(self, key) < 1:
                 raise UsageError(f"{key} is {getattr(self, key)}, at least 1 was expected")
         if not 0 <= self.ema < 1:
