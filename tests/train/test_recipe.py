@@ -14,7 +14,7 @@ from loopsr.models import count_parameters, create
 from loopsr.recipes import RECIPES, find_recipe
 from loopsr.train.checkpoint import averaged_network, save_tensors, warm_start
 from loopsr.train.loop import CHECKPOINT, train
-from loopsr.train.recipe import Recipe, override
+from loopsr.train.recipe import LossSettings, Recipe, override
 
 BASE = Recipe(name="a", network="lrn", scale=2)
 
@@ -56,6 +56,9 @@ def test_overrides() -> None:
         ("optim.betas=[0.9]", UsageError, "expected tuple"),
         ("loss.supervision=[]", UsageError, "supervision is empty"),
         ("ema=1", UsageError, "ema is 1.0"),
+        ("grow=1.5", UsageError, "grow is 1.5"),
+        ("choices=0", UsageError, "choices is 0"),
+        ("optim.decay=0", UsageError, r"optim.decay is 0.0, expected a share 0 < x <= 1"),
     ],
 )
 def test_wrong_overrides(setting: str, error: type[UsageError], message: str) -> None:
@@ -117,3 +120,22 @@ def test_training_lowers_the_loss(pictures: Path, tmp_path: Path) -> None:
     train(recipe, hr=[pictures], out=tmp_path, threads=1, device="cpu", report=lines.append)
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert lines[-1]["learning_rate"] < lines[0]["learning_rate"]
+
+
+@pytest.mark.parametrize(("share", "trained"), [(1.0, False), (0.0, True)])
+def test_grow_trains_the_first_step_alone_for_its_share(
+    pictures: Path, tmp_path: Path, share: float, trained: bool
+) -> None:
+    recipe = Recipe(
+        name="loop-x2",
+        network="loop",
+        network_config={"width": 4, "depth": 1},
+        scale=2,
+        grow=share,
+        steps=3,
+        patch=8,
+        batch=2,
+        loss=LossSettings(supervision=(0.5, 1.0)),
+    )
+    network = train(recipe, hr=[pictures], out=tmp_path / "run", threads=1).network
+    assert bool(network.gain.abs().max() > 0) == trained
