@@ -1,4 +1,4 @@
-"""The paper's network, trained as long as ``loop`` on the same pictures, so that the two compare.
+"""The paper's network, trained on the same pictures as ``loop`` and as many of them.
 
 ``loopsr train lrn_x2 --hr FOLDER... --threads 1``, then ``lrn_x3`` and ``lrn_x4``. The paper trains
 with MSE + 0.01 x a perceptual loss (VGG), Adam 1e-4, batch 64, crops of 48, 100 epochs. The
@@ -12,8 +12,6 @@ from __future__ import annotations
 from loopsr.recipes.pictures import PICTURES
 from loopsr.train.recipe import LossSettings, OptimSettings, Recipe
 
-_SECONDS = 650.0  # on one thread of a machine with AVX2
-
 
 def recipe(*, scale: int) -> Recipe:
     """Settings of the weights ``lrn-xN``."""
@@ -24,7 +22,7 @@ def recipe(*, scale: int) -> Recipe:
         data=PICTURES,
         loss=LossSettings(name="l1", luma=1.0),
         optim=OptimSettings(name="muon", learning_rate=1e-3, other_learning_rate=1e-3, decay=0.3),
-        seconds=_SECONDS,
-        validate_every=250,
+        choices=2,
+        steps=60_000,
         warm_start=None if scale == 2 else "lrn-x2",
     )
