@@ -143,7 +143,10 @@ def test_one_pixel(loopsr: Loopsr) -> None:
 
 
 def test_sixteen_bits_stay(loopsr: Loopsr) -> None:
-    photo(depth=16).write_to_file(str(loopsr.folder / "deep.png"))
+    noise = np.random.default_rng(0).integers(20_000, 40_000, (16, 24, 3), np.uint16)
+    pyvips.Image.new_from_array(noise, interpretation="rgb16").pngsave(
+        str(loopsr.folder / "deep.png")
+    )
     assert loopsr("upscale", "deep.png").returncode == 0
     image = opened(loopsr.folder / "deep_x4.png")
     assert image.format == "ushort"
