@@ -1,7 +1,8 @@
 """What a person or a script sees while pictures are upscaled.
 
 Results go to stdout, one line a picture; progress, notes and errors to stderr, and progress only
-when stderr is a terminal. When the picture itself goes to stdout, its line goes to stderr.
+when stderr is a terminal. When the picture itself goes to stdout, its line goes to that terminal,
+so that a pipe is silent.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Report(logging.Handler):
 
     def __init__(self, *, total: int, as_json: bool, verbosity: int, stdout_taken: bool) -> None:
         super().__init__(_LEVELS[max(-1, min(verbosity, 2))])
-        self._quiet = verbosity < 0
+        piped = stdout_taken and not sys.stderr.isatty()
+        self._quiet = verbosity < 0 or (piped and verbosity == 0)
         self._json = as_json
         self._lines = sys.stderr if stdout_taken else sys.stdout
         self._console = Console(stderr=True, highlight=False)
