@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import sys
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from loopsr.train.recipe import Recipe
 
 _FOLDER = click.Path(path_type=Path)
+_WORDS = ("data", "description", "paper")  # of a recipe: they change no weights
+_ELSEWHERE = (*_WORDS, "name", "network", "network_config", "scale", "degradation")  # on a card
 
 
 @click.command("train")
@@ -56,7 +59,7 @@ def command(recipe: str | None, show_list: bool, **options: Any) -> None:
         click.echo(json.dumps(json.loads(chosen.to_json()), indent=2))
         return
     out = options["out"] or Path("runs") / recipe
-    result = _package_only(out) if options["package_only"] else _train(chosen, out, options)
+    result = _package_only(chosen, out) if options["package_only"] else _train(chosen, out, options)
     click.echo(json.dumps(_package(result, out, options["bench"], install=options["install"])))
 
 
@@ -73,8 +76,8 @@ def _train(recipe: Recipe, out: Path, options: dict[str, Any]) -> tuple[nn.Modul
     return trained.network, _card(trained.network, recipe, trained.steps, trained.seconds)
 
 
-def _package_only(out: Path) -> tuple[nn.Module, ModelCard]:
-    """The averaged weights of an unfinished or finished run, with their card."""
+def _package_only(words: Recipe, out: Path) -> tuple[nn.Module, ModelCard]:
+    """The averaged weights of a run, finished or not; their card in the ``words`` of today."""
     _need_torch()
     from loopsr.train.checkpoint import averaged_network
     from loopsr.train.loop import CHECKPOINT
@@ -82,6 +85,7 @@ def _package_only(out: Path) -> tuple[nn.Module, ModelCard]:
     if not (out / CHECKPOINT).is_file():
         raise UsageError(f"no run in {out}; pass the --out folder of a run")
     network, recipe, state = averaged_network(out / CHECKPOINT)
+    recipe = dataclasses.replace(recipe, **{key: getattr(words, key) for key in _WORDS})
     seconds = state["data_seconds"] + state["net_seconds"]
     return network, _card(network, recipe, state["step"], seconds)
 
@@ -89,6 +93,7 @@ def _package_only(out: Path) -> tuple[nn.Module, ModelCard]:
 def _card(network: nn.Module, recipe: Recipe, steps: int, seconds: float) -> ModelCard:
     from loopsr.export.package import make_card
 
+    settings = json.loads(recipe.to_json())
     return make_card(
         network,
         name=recipe.name,
@@ -98,7 +103,7 @@ def _card(network: nn.Module, recipe: Recipe, steps: int, seconds: float) -> Mod
         data=recipe.data,
         degradation=recipe.degradation,
         training={
-            "recipe": json.loads(recipe.to_json()),
+            "recipe": {k: v for k, v in settings.items() if k not in _ELSEWHERE},
             "steps": steps,
             "hours": round(seconds / 3600, 2),
         },

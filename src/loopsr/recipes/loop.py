@@ -25,6 +25,7 @@ def recipe(*, scale: int) -> Recipe:
         network="loop",
         scale=scale,
         data=PICTURES,
+        description="One cell of five convolutions, run twice, over a bilinear picture.",
         loss=LossSettings(name="l1", luma=1.0, supervision=(0.3, 1.0)),
         optim=_FROM_SCRATCH if scale == 2 else _FROM_X2,
         grow=0.8,

@@ -20,6 +20,11 @@ def recipe(*, scale: int) -> Recipe:
         network="lrn",
         scale=scale,
         data=PICTURES,
+        description="One convolution, run many times, between an encoder and a decoder.",
+        paper=(
+            "Hossain, Rahman, Amin, Ali: Lightweight Recurrent Neural Network for Image "
+            "Super-Resolution, ICIP 2024"
+        ),
         loss=LossSettings(name="l1", luma=1.0),
         optim=OptimSettings(name="muon", learning_rate=1e-3, other_learning_rate=1e-3, decay=0.3),
         choices=2,
