@@ -23,9 +23,10 @@ from torch import Tensor, nn
 from loopsr.data.degrade import pipeline
 from loopsr.data.pairs import Sampler
 from loopsr.data.sources import Pairs, find_pictures, load_pairs
-from loopsr.errors import TrainingError, UsageError
+from loopsr.errors import TrainingError
 from loopsr.models import create
 from loopsr.train.checkpoint import load_run, read_state, save_run, save_tensors, warm_start
+from loopsr.train.device import autocast, find_device
 from loopsr.train.losses import total_loss
 from loopsr.train.optim import make_optimisers, set_progress
 from loopsr.train.recipe import FREE_SETTINGS, Recipe
@@ -65,47 +66,25 @@ def train(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    place = _device(device)
+    place = find_device(device)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / CHECKPOINT
     pairs, held_out = _pictures(recipe, hr, valid)
-    state = _fresh_state(recipe, pairs)
-    if checkpoint.is_file():
-        _check_same_run(read_state(checkpoint), state, out)
-
-    torch.manual_seed(recipe.seed)
-    network = create(recipe.network, scale=recipe.scale, **recipe.network_config)
-    if recipe.warm_start and not checkpoint.is_file():
-        left_out = warm_start(network, recipe.warm_start)
-        log.info("warm start from %s, fresh: %s", recipe.warm_start, ", ".join(left_out) or "none")
-    network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimisers = make_optimisers(network, recipe.optim)
-    sampler = Sampler(
-        pairs, batch=recipe.batch, patch=recipe.patch, seed=recipe.seed, choices=recipe.choices
-    )
-    ema = {key: value.detach().clone() for key, value in network.state_dict().items()}
-    if checkpoint.is_file():
-        state = load_run(checkpoint, network=network, ema=ema, optimisers=optimisers)
-        sampler.restore(state["sampler"])
-        state["recipe"] = recipe.to_json()
-        log.info("going on after step %d", state["step"])
-    _forget_after(out / "log.jsonl", state["step"])
-
-    def save() -> None:
-        state["sampler"] = sampler.state()
-        save_run(checkpoint, network=network, ema=ema, optimisers=optimisers, state=state)
+    run = _begin(recipe, pairs, out / CHECKPOINT, place)
+    network, state = run.network, run.state
+    log_file = out / "log.jsonl"
+    _forget_after(log_file, state["step"])
 
     score = math.nan
     mark = dict(state)  # where the counters stood at the last log line
     while (progress := _progress(recipe, state)) < 1:
         start = time.perf_counter()
         rate = set_progress(
-            optimisers, progress, warmup=recipe.optim.warmup, decay=recipe.optim.decay
+            run.optimisers, progress, warmup=recipe.optim.warmup, decay=recipe.optim.decay
         )
-        lr, target = (to_tensor(batch).to(place) for batch in sampler.draw())
+        lr, target = (to_tensor(batch).to(place) for batch in run.sampler.draw())
         ready = time.perf_counter()
-        with _autocast(recipe.precision, place):
+        with autocast(recipe.precision, place):
             iters = 1 if progress < recipe.grow else None
             loss = total_loss(network, lr, target, recipe.loss, iters=iters)
         network.zero_grad()
@@ -114,34 +93,87 @@ def train(
         value = float(loss.detach())
         if not math.isfinite(value) or not math.isfinite(float(norm)):
             _stop_diverged(network, out, state["step"] + 1, value)
-        for optimiser in optimisers:
+        for optimiser in run.optimisers:
             optimiser.step()
         state["step"] += 1
-        _average(ema, network, state["step"], recipe.ema)
+        _average(run.ema, network, state["step"], recipe.ema)
         state["loss_sum"] += value
         state["data_seconds"] += ready - start
         state["net_seconds"] += time.perf_counter() - ready
 
         last = _progress(recipe, state) >= 1
         if last or state["step"] % recipe.validate_every == 0:
-            with _weights_of(network, ema):
+            with _weights_of(network, run.ema):
                 score = validate(network, held_out, scale=recipe.scale)
             line = _log_line(state, mark, rate, score)
-            with (out / "log.jsonl").open("a", encoding="utf-8") as file:
+            with log_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             if report:
                 report(line)
             mark = dict(state)
         if last or state["step"] % recipe.save_every == 0:
-            save()
+            run.save()
 
-    network.load_state_dict(ema)
+    network.load_state_dict(run.ema)
     network.eval()
     if math.isnan(score):
         score = validate(network, held_out, scale=recipe.scale)
     seconds = state["data_seconds"] + state["net_seconds"]
     return Trained(
         network=network, recipe=recipe, steps=state["step"], seconds=seconds, psnr_y=score
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """All that a run carries from step to step; what ``save`` writes is what it goes on from."""
+
+    network: nn.Module
+    optimisers: list[torch.optim.Optimizer]
+    sampler: Sampler
+    ema: dict[str, Tensor]
+    state: dict[str, Any]  # counters, and what tells this run from another; JSON-able
+    checkpoint: Path
+
+    def save(self) -> None:
+        self.state["sampler"] = self.sampler.state()
+        save_run(
+            self.checkpoint,
+            network=self.network,
+            ema=self.ema,
+            optimisers=self.optimisers,
+            state=self.state,
+        )
+
+
+def _begin(recipe: Recipe, pairs: Pairs, checkpoint: Path, place: torch.device) -> _Run:
+    """A fresh run, or the one in ``checkpoint``. Raises ``TrainingError`` if that is another."""
+    state = _fresh_state(recipe, pairs)
+    resumed = checkpoint.is_file()
+    if resumed:
+        _check_same_run(read_state(checkpoint), state, checkpoint.parent)
+    torch.manual_seed(recipe.seed)
+    network = create(recipe.network, scale=recipe.scale, **recipe.network_config)
+    if recipe.warm_start and not resumed:
+        left_out = warm_start(network, recipe.warm_start)
+        log.info("warm start from %s, fresh: %s", recipe.warm_start, ", ".join(left_out) or "none")
+    network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimisers = make_optimisers(network, recipe.optim)
+    sampler = Sampler(
+        pairs, batch=recipe.batch, patch=recipe.patch, seed=recipe.seed, choices=recipe.choices
+    )
+    ema = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    if resumed:
+        state = load_run(checkpoint, network=network, ema=ema, optimisers=optimisers)
+        sampler.restore(state["sampler"])
+        log.info("going on after step %d", state["step"])
+    return _Run(
+        network=network,
+        optimisers=optimisers,
+        sampler=sampler,
+        ema=ema,
+        state=state,
+        checkpoint=checkpoint,
     )
 
 
@@ -257,29 +289,3 @@ def _stop_diverged(network: nn.Module, out: Path, step: int, loss: float) -> Non
         f"the loss or its gradient is not finite at step {step} (loss {loss}); the weights are in "
         f"{out / 'diverged.safetensors'}; start anew with a lower --set optim.learning_rate"
     )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"device {name!r} is unknown; use auto, cpu or cuda") from error
-
-
-def _autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """bfloat16 when asked for or, with ``auto``, where the machine computes it natively."""
-    if precision not in ("auto", "bfloat16", "float32"):
-        raise UsageError(f"precision is {precision!r}; use auto, bfloat16 or float32")
-    if precision == "float32" or (precision == "auto" and not _has_bfloat16(device)):
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    with contextlib.suppress(AttributeError):  # private names: absent in some versions of torch
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return False

@@ -1,0 +1,37 @@
+"""Where a network is trained, and in which precision."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+
+from loopsr.errors import UsageError
+
+
+def find_device(name: str) -> torch.device:
+    """``auto`` (a GPU if there is one), ``cpu`` or ``cuda``. Raises ``UsageError``."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name!r} is unknown; use auto, cpu or cuda") from error
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """bfloat16 when asked for or, with ``auto``, where the machine computes it natively."""
+    if precision not in ("auto", "bfloat16", "float32"):
+        raise UsageError(f"precision is {precision!r}; use auto, bfloat16 or float32")
+    if precision == "float32" or (precision == "auto" and not _has_bfloat16(device)):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    with contextlib.suppress(AttributeError):  # private names: absent in some versions of torch
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
