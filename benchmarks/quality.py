@@ -58,10 +58,7 @@ def show(results: list[dict[str, Any]]) -> None:
     for scale in sorted({r["scale"] for r in results}):
         for model in MODELS:
             rows = {r["data"]: r for r in results if (r["model"], r["scale"]) == (model, scale)}
-            cells = [
-                f"{rows[s]['psnr_y']:.2f} / {rows[s]['ssim_y']:.4f}" if s in rows else ""
-                for s in sets
-            ]
+            cells = [_cell(rows[s]) if s in rows else "" for s in sets]
             table.add_row(f"x{scale}", model, *cells)
     Console().print(table)
 
@@ -77,8 +74,7 @@ def fill_readme(results: list[dict[str, Any]], path: Path) -> None:
             name = f"`{model}-x{scale}`"
             kilobytes = catalogue.onnx_path(f"{model}-x{scale}").stat().st_size / 1000
             size = f"{catalogue.card(f'{model}-x{scale}').parameters:,} | {kilobytes:.0f} kB"
-        found = (scores[scale, model, name] for name in sets)
-        cells = " | ".join(f"{r['psnr_y']:.2f} / {r['ssim_y']:.4f}" for r in found)
+        cells = " | ".join(_cell(scores[scale, model, s]) for s in sets)
         rows.append(f"| {name} | {size} | {cells} |")
     text = path.read_text(encoding="utf-8")
     before, begin, rest = text.partition("<!-- models: begin")
@@ -88,6 +84,10 @@ def fill_readme(results: list[dict[str, Any]], path: Path) -> None:
         raise SystemExit(f"{path} has no marks for the table of models")
     table = "\n".join(rows)
     path.write_text(f"{before}{begin}{mark}-->\n{table}\n{end}{after}", encoding="utf-8")
+
+
+def _cell(score: dict[str, Any]) -> str:
+    return f"{score['psnr_y']:.2f} / {score['ssim_y']:.4f}"
 
 
 def _table_order(row: tuple[int, str]) -> tuple[int, int]:

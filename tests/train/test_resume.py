@@ -49,11 +49,8 @@ class Killed(BaseException):
     """Stands for a kill: nothing on the way may catch it."""
 
 
-@pytest.mark.parametrize("step", [1, 4, 6])
-def test_stopped_run_ends_in_the_same_bits(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
-    run(pictures, tmp_path / "whole")
+def kill_in(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let training fail in its step number ``step``, before anything of that step is kept."""
     original, calls = loop.total_loss, 0
 
     def stop(*arguments: object, **options: object) -> torch.Tensor:
@@ -64,6 +61,14 @@ def test_stopped_run_ends_in_the_same_bits(
         return original(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(loop, "total_loss", stop)
+
+
+@pytest.mark.parametrize("step", [1, 4, 6])
+def test_stopped_run_ends_in_the_same_bits(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    run(pictures, tmp_path / "whole")
+    kill_in(monkeypatch, step)
     with pytest.raises(Killed):
         run(pictures, tmp_path / "parts")
     assert run(pictures, tmp_path / "parts").steps == 7
@@ -82,16 +87,7 @@ def test_control_a_lost_sampler_state_is_noticed(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(pictures, tmp_path / "whole")
-    original, calls = loop.total_loss, 0
-
-    def stop(*arguments: object, **options: object) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        if calls == 5:
-            raise Killed
-        return original(*arguments, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(loop, "total_loss", stop)
+    kill_in(monkeypatch, 5)
     with pytest.raises(Killed):
         run(pictures, tmp_path / "parts")
     monkeypatch.setattr(loop.Sampler, "restore", lambda self, state: None)
