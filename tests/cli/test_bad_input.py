@@ -98,9 +98,9 @@ def test_empty_stdin(process: Process) -> None:
 def test_a_stream_that_does_not_end(
     loopsr: Loopsr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from loopsr.cli import upscale
+    from loopsr.apps.batch import work
 
-    monkeypatch.setattr(upscale, "_MAX_STDIN", 100)
+    monkeypatch.setattr(work, "_MAX_STDIN", 100)
     (tmp_path / "much").write_bytes(half(".png"))
     with (tmp_path / "much").open() as stdin:
         monkeypatch.setattr("sys.stdin", stdin)

@@ -25,7 +25,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from loopsr.cli.targets import STREAM
+from loopsr.apps.batch.jobs import STREAM
 from loopsr.cli.text import format_seconds, one_line
 
 _LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from loopsr.apps.batch.jobs import STREAM, Job, plan_jobs
+from loopsr.apps.batch.settings import Settings, Size
 from loopsr.cli.interrupt import run_interruptible
-from loopsr.cli.targets import STREAM, Job, Size, plan_jobs
 from loopsr.cli.text import parse_bytes, whole
-from loopsr.errors import Cancelled, ImageReadError, ImageWriteError, LoopsrError, UsageError
+from loopsr.errors import Cancelled, LoopsrError, UsageError
 from loopsr.weights import catalogue
 
 if TYPE_CHECKING:
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
 _MAX_SCALE = 16  # as loopsr.engine.plan, which is too slow to import for --help; a test compares
 _DEFAULT_SCALE = 4.0
-_MAX_STDIN = 1 << 30  # bytes; it is held in memory
 _FORMATS = "jpeg, png, webp, tiff, avif, gif or ppm"  # as loopsr.io.formats, likewise
 
 EPILOG = """\b
@@ -36,17 +33,6 @@ Examples:
 Exit codes:
   0 all done, 1 some failed, 2 wrong usage, 130 interrupted
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The options that hold for every picture of a run."""
-
-    size: Size
-    format: str | None
-    quality: int | None
-    lossless: bool
-    overwrite: bool
 
 
 @click.command(epilog=EPILOG, short_help="Enlarge pictures and sharpen them.")
@@ -182,7 +168,7 @@ def _run(jobs: list[Job], upscaler: Any, settings: Settings, report: Report) -> 
     for job in jobs:
         report.begin(job.source)
         try:
-            result = _upscale_one(job, upscaler, settings, report.advance)
+            result = _upscale_one(job, upscaler, settings, report)
         except Cancelled:
             raise
         except (LoopsrError, OSError, MemoryError) as error:
@@ -197,53 +183,14 @@ def _run(jobs: list[Job], upscaler: Any, settings: Settings, report: Report) -> 
     return code
 
 
-def _upscale_one(
-    job: Job, upscaler: Any, settings: Settings, advance: Callable[[float], None]
-) -> dict[str, Any]:
-    from loopsr.engine.files import upscale_file
-    from loopsr.io.formats import Encoding
+def _upscale_one(job: Job, upscaler: Any, settings: Settings, report: Report) -> dict[str, Any]:
+    from loopsr.apps.batch.work import do_job
 
-    source: str | bytes = _read_stdin() if job.source == STREAM else job.source
-    target: Path | IO[bytes]
-    if job.target == STREAM:
-        target = sys.stdout.buffer
-    else:
-        target = Path(job.target)
-        _make_folder(target.parent)
-
-    def work(stop: threading.Event) -> Any:
+    def work(stop: threading.Event) -> dict[str, Any]:
         def progress(done: float) -> bool:
-            advance(done)
+            report.advance(done)
             return not stop.is_set()
 
-        return upscale_file(
-            source,
-            target,
-            upscaler=upscaler,
-            encoding=Encoding(quality=settings.quality, lossless=settings.lossless),
-            format=settings.format,
-            overwrite=settings.overwrite,
-            progress=progress,
-            **asdict(settings.size),
-        )
+        return do_job(job, settings, upscaler, progress)
 
-    return {**asdict(run_interruptible(work)), "source": job.source, "target": job.target}
-
-
-def _read_stdin() -> bytes:
-    """The picture on stdin; a stream that does not end may not take all memory."""
-    data = sys.stdin.buffer.read(_MAX_STDIN + 1)
-    if len(data) > _MAX_STDIN:
-        raise ImageReadError(
-            f"more than {_MAX_STDIN >> 20} MB came in; save it to a file and pass its name"
-        )
-    return data
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageWriteError(
-            f"{folder}: the folder cannot be made ({error.strerror}); pass another -o"
-        ) from None
+    return run_interruptible(work)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from loopsr.cli.targets import Job, Size, plan_jobs
+from loopsr.apps.batch.jobs import Job, plan_jobs
+from loopsr.apps.batch.settings import Size
 from loopsr.errors import UsageError
 
 
