@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,3 +37,14 @@ def _has_bfloat16(device: torch.device) -> bool:
     with contextlib.suppress(AttributeError):  # private names: absent in some versions of torch
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
+
+
+def stopwatch(device: torch.device) -> Callable[[], float]:
+    """A clock for training steps, in seconds: on a CPU what this process computed, a thread.
+
+    Other work on the machine then neither shortens a run that is limited by seconds nor makes two
+    networks that were trained "equally long" incomparable.
+    """
+    if device.type != "cpu":
+        return time.perf_counter
+    return lambda: time.process_time() / torch.get_num_threads()

@@ -26,7 +26,7 @@ from loopsr.data.sources import Pairs, find_pictures, load_pairs
 from loopsr.errors import TrainingError
 from loopsr.models import create
 from loopsr.train.checkpoint import load_run, read_state, save_run, save_tensors, warm_start
-from loopsr.train.device import autocast, find_device
+from loopsr.train.device import autocast, find_device, stopwatch
 from loopsr.train.losses import total_loss
 from loopsr.train.optim import make_optimisers, set_progress
 from loopsr.train.recipe import FREE_SETTINGS, Recipe
@@ -75,15 +75,16 @@ def train(
     log_file = out / "log.jsonl"
     _forget_after(log_file, state["step"])
 
+    clock = stopwatch(place)
     score = math.nan
     mark = dict(state)  # where the counters stood at the last log line
     while (progress := _progress(recipe, state)) < 1:
-        start = time.perf_counter()
+        start = clock()
         rate = set_progress(
             run.optimisers, progress, warmup=recipe.optim.warmup, decay=recipe.optim.decay
         )
         lr, target = (to_tensor(batch).to(place) for batch in run.sampler.draw())
-        ready = time.perf_counter()
+        ready = clock()
         with autocast(recipe.precision, place):
             iters = 1 if progress < recipe.grow else None
             loss = total_loss(network, lr, target, recipe.loss, iters=iters)
@@ -99,7 +100,7 @@ def train(
         _average(run.ema, network, state["step"], recipe.ema)
         state["loss_sum"] += value
         state["data_seconds"] += ready - start
-        state["net_seconds"] += time.perf_counter() - ready
+        state["net_seconds"] += clock() - ready
 
         last = _progress(recipe, state) >= 1
         if last or state["step"] % recipe.validate_every == 0:

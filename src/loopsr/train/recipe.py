@@ -49,8 +49,8 @@ class OptimSettings:
 class Recipe:
     """A training run. Lengths are in input pixels; ``seconds`` overrides ``steps`` when given.
 
-    A run limited by ``seconds`` follows its schedule by elapsed training time, so it is not
-    reproducible to the bit, on another machine or on this one.
+    A run limited by ``seconds`` follows its schedule by what it computed (on a CPU its processor
+    time, a thread), so it is not reproducible to the bit, on another machine or on this one.
     """
 
     name: str
