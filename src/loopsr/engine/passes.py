@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from loopsr.engine.backends import Backend
 from loopsr.engine.plan import Stage
+from loopsr.engine.reuse import FrameMemory
 from loopsr.engine.tiling import Array, upscale_rows
 from loopsr.errors import Cancelled
 
@@ -59,16 +60,18 @@ def run_passes(
     channels: int,
     alpha: bool,
     meter: Meter,
+    memory: FrameMemory | None = None,
 ) -> Iterator[Array]:
     """Run a chain of networks over float32 bands (h, w, channels [+ 1]) in [0, 1].
 
     ``channels`` is 1 (grey, seen by the network as three equal ones) or 3; ``alpha`` says that one
-    more follows, which is upscaled as a grey picture of its own. Yields bands with the same
-    channels.
+    more follows, which is upscaled as a grey picture of its own. ``memory`` is that of a stream of
+    frames without alpha. Yields bands with the same channels.
     """
     if not alpha:
-        yield from _chain(stages, bands, channels, meter)
+        yield from _chain(stages, bands, channels, meter, memory)
         return
+    assert memory is None, "frames give their alpha as a plane of its own"
     # Both chains cut the same bands, so the copy that waits for the second is one window at most.
     first, second = itertools.tee(bands)
     colour = _chain(stages, (band[..., :channels] for band in first), channels, meter)
@@ -78,10 +81,14 @@ def run_passes(
 
 
 def _chain(
-    stages: Sequence[tuple[Stage, Backend]], bands: Iterator[Array], channels: int, meter: Meter
+    stages: Sequence[tuple[Stage, Backend]],
+    bands: Iterator[Array],
+    channels: int,
+    meter: Meter,
+    memory: FrameMemory | None = None,
 ) -> Iterator[Array]:
     rows = bands if channels == 3 else (np.repeat(band, 3, axis=2) for band in bands)
-    for stage, backend in stages:
+    for number, (stage, backend) in enumerate(stages):
         rows = upscale_rows(
             backend,
             stage.card,
@@ -90,6 +97,7 @@ def _chain(
             height=stage.height,
             tile=stage.tile,
             report=_reporter(meter, stage.cost),
+            memory=memory.of_pass(number) if memory else None,
         )
     for band in rows:
         yield band if channels == 3 else _grey(band)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from loopsr.card import ModelCard
 from loopsr.engine.backends import Backend
 from loopsr.engine.flat import RADIUS, fill_flat, flat_mask
+from loopsr.engine.reuse import Box, TileMemory
 from loopsr.errors import BackendError, ImageReadError
 
 Array = NDArray[np.float32]
@@ -45,14 +46,16 @@ def upscale_rows(
     height: int,
     tile: int | tuple[int, int],
     report: Report | None = None,
+    memory: TileMemory | None = None,
 ) -> Iterator[Array]:
     """Upscale a picture that comes in bands of rows, and yield the result in bands.
 
     ``rows`` are float32 (h, width, 3) in [0, 1], top to bottom, ``height`` rows in all; read
     strictly forward. ``tile`` is the most that a tile's core has, in input pixels: a side, or
     (rows, columns). Yields (scale h, scale width, 3), cut to [0, 1]. A global network
-    (``card.halo`` None) sees the whole picture at once. Raises ``ImageReadError`` when ``rows``
-    ends early, ``BackendError`` from the runtime.
+    (``card.halo`` None) sees the whole picture at once. ``memory`` gives and takes the tiles of
+    frames that look alike. Raises ``ImageReadError`` when ``rows`` ends early, ``BackendError``
+    from the runtime.
     """
     step, scale = card.multiple_of, card.scale
     window = _Window(_padded(rows, width, height, step), height=height + -height % step)
@@ -66,7 +69,8 @@ def upscale_rows(
         band = np.empty((scale * (bottom - top), scale * width, 3), np.float32)
         for left, right in columns:
             box = (top, bottom, left, right)
-            band[:, scale * left : scale * right] = _tile(backend, card, pixels, first, box)
+            output = _tile(backend, card, pixels, first, box, memory)
+            band[:, scale * left : scale * right] = output
             if report is not None:
                 report((bottom - top) * (right - left))
         yield band
@@ -117,8 +121,29 @@ def _padded(rows: Iterator[Array], width: int, height: int, step: int) -> Iterat
 
 
 def _tile(
-    backend: Backend, card: ModelCard, pixels: Array, first: int, box: tuple[int, int, int, int]
+    backend: Backend,
+    card: ModelCard,
+    pixels: Array,
+    first: int,
+    box: Box,
+    memory: TileMemory | None,
 ) -> Array:
+    """Upscale a core, or take it from the memory when all that it depends on is there again."""
+    if memory is None:
+        return _computed(backend, card, pixels, first, box)
+    if card.halo is None:
+        seen = pixels
+    else:
+        y0, y1, x0, x1 = _grown(box, max(card.halo, RADIUS), card.multiple_of)
+        seen = pixels[max(0, y0) - first : y1 - first, max(0, x0) : x1]
+    output = memory.find(box, seen)
+    if output is None:
+        output = _computed(backend, card, pixels, first, box)
+        memory.keep(box, seen, output)
+    return output
+
+
+def _computed(backend: Backend, card: ModelCard, pixels: Array, first: int, box: Box) -> Array:
     """Upscale the core ``box`` (top, bottom, left, right) of ``pixels``, rows from ``first`` on."""
     top, bottom, left, right = box
     core = pixels[top - first : bottom - first, left:right]
@@ -134,9 +159,7 @@ def _tile(
     return output
 
 
-def _run(
-    backend: Backend, card: ModelCard, pixels: Array, first: int, box: tuple[int, int, int, int]
-) -> Array:
+def _run(backend: Backend, card: ModelCard, pixels: Array, first: int, box: Box) -> Array:
     """Run the network on a core with its halo; returns the core's (h, w, 3), cut to [0, 1]."""
     top, bottom, left, right = box
     if card.halo is None:
@@ -157,7 +180,7 @@ def _run(
     return np.ascontiguousarray(output.transpose(1, 2, 0).clip(0, 1))
 
 
-def _grown(box: tuple[int, int, int, int], by: int, step: int) -> tuple[int, int, int, int]:
+def _grown(box: Box, by: int, step: int) -> Box:
     """The box grown on each side, then out to the network's grid; may stick out of the picture."""
     top, bottom, left, right = box
     y1, x1 = bottom + by, right + by

@@ -16,6 +16,7 @@ from loopsr.engine.machine import free_memory
 from loopsr.engine.passes import Meter, Progress, run_passes, to_float, to_integer
 from loopsr.engine.plan import Plan, choose_scales, default_memory, final_size, make_plan
 from loopsr.engine.reduction import reduce_pixels
+from loopsr.engine.reuse import FrameMemory
 from loopsr.engine.stills import Still, read_still
 from loopsr.engine.tiling import Array
 from loopsr.errors import UnknownNameError, UsageError
@@ -102,14 +103,21 @@ class Upscaler:
         )
 
     def stream(
-        self, plan: Plan, bands: Iterator[Array], *, channels: int, alpha: bool, meter: Meter
+        self,
+        plan: Plan,
+        bands: Iterator[Array],
+        *,
+        channels: int,
+        alpha: bool,
+        meter: Meter,
+        memory: FrameMemory | None = None,
     ) -> Iterator[Array]:
         """Run a plan's networks over bands of rows; see ``loopsr.engine.passes.run_passes``.
 
         Yields rows of ``plan.network_size``: the reduction is the writer's.
         """
         stages = [(stage, self._backend_of(stage.card)) for stage in plan.stages]
-        return run_passes(stages, bands, channels=channels, alpha=alpha, meter=meter)
+        return run_passes(stages, bands, channels=channels, alpha=alpha, meter=meter, memory=memory)
 
     def __call__(
         self,
