@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +21,7 @@ from loopsr.io.exif import resized_exif
 from loopsr.io.finish import checked_rows, frame_rows, stored_image
 from loopsr.io.formats import Encoding, Format, checked_format
 from loopsr.io.metadata import kept_blocks
+from loopsr.io.parts import part_beside
 from loopsr.io.pngstream import png_body, png_head
 from loopsr.io.tiff import add_to_tiff
 from loopsr.io.traits import Traits
@@ -42,6 +42,7 @@ def write_picture(
     format: str | None = None,
     overwrite: bool = False,
     source: Path | str | None = None,
+    seal: Callable[[Path], None] | None = None,
 ) -> bytes | None:
     """Encode frames of rows to a file, to a binary stream, or (target None) to bytes.
 
@@ -49,8 +50,9 @@ def write_picture(
     rows in all; frames that `len()` cannot count need `frame_count` (a still: 1). Rows are pulled
     in the caller's thread, as fast as they are encoded. `resize_to` (w, h) is the final size.
     `format` names the format where the target has no telling name. `source` is the file that the
-    picture came from: it is never written over. What a format cannot keep is said by
-    `check_target`, which is to be called before any computing.
+    picture came from: it is never written over. `seal` is given the file when it is complete and
+    on the disk, before it gets its name. What a format cannot keep is said by `check_target`, which
+    is to be called before any computing.
 
     Raises ImageWriteError, UsageError, and whatever the rows raise; then no file is left behind.
     """
@@ -69,7 +71,7 @@ def write_picture(
     frames = itertools.islice(iter(frames), count)
     if path is not None:
         check_writable(path, overwrite=overwrite, source=source)
-        _write_beside(path, lambda part: job.run(part, frames), overwrite=overwrite)
+        _write_beside(path, lambda part: job.run(part, frames), overwrite=overwrite, seal=seal)
         return None
     with tempfile.TemporaryDirectory(prefix="loopsr-") as folder:
         part = Path(folder) / "picture"
@@ -182,20 +184,24 @@ class _Job:
         yield from png_body(itertools.chain((first,), rows))
 
 
-def _write_beside(path: Path, fill: Any, *, overwrite: bool) -> None:
+def _write_beside(
+    path: Path,
+    fill: Callable[[Path], None],
+    *,
+    overwrite: bool,
+    seal: Callable[[Path], None] | None,
+) -> None:
     """Let `fill` write a temporary file beside `path`, then put it there in one step."""
-    part = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.part")
     try:
-        # Made here, so that the file has the rights that the umask asks for.
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        fill(part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        _put(part, path, overwrite=overwrite)
+        with part_beside(path) as part:
+            fill(part)
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            if seal is not None:
+                seal(part)
+            _put(part, path, overwrite=overwrite)
     except OSError as error:
         raise ImageWriteError(_os_reason(path, error)) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _put(part: Path, path: Path, *, overwrite: bool) -> None:
