@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loopsr.engine.passes import Meter, Progress, to_float, to_integer
+from loopsr.engine.passes import Meter, Progress, Turn, to_float, to_integer
 from loopsr.engine.plan import Plan
 from loopsr.engine.tiling import Array
 from loopsr.engine.upscaler import Upscaler
 from loopsr.errors import ImageWriteError
-from loopsr.io.formats import Encoding, check_target
+from loopsr.io.formats import Encoding, Format, check_target
 from loopsr.io.image import Picture, open_picture
 from loopsr.io.limits import Limits
 from loopsr.io.writer import check_writable, write_picture
@@ -44,6 +45,32 @@ class FileResult:
     seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenedFile:
+    """A picture that was opened, planned and checked, so that only the work is left.
+
+    ``frames`` are those that will be written; ``memory`` is what the work takes, in bytes.
+    """
+
+    picture: Picture
+    plan: Plan
+    entry: Format
+    frames: int
+    encoding: Encoding | None
+    origin: str | Path | None  # None for bytes
+    target: Path | BinaryIO
+
+    @property
+    def memory(self) -> int:
+        """Bytes, estimated: the networks, the tiles and the rows that are held."""
+        return self.plan.memory
+
+    @property
+    def cost(self) -> int:
+        """Multiply-accumulates of the whole work, without the tiles' halos."""
+        return self.plan.cost * self.frames * (2 if self.picture.traits.alpha else 1)
+
+
 def upscale_file(
     source: str | Path | bytes,
     target: str | Path | BinaryIO,
@@ -68,8 +95,41 @@ def upscale_file(
     ``progress`` is told the fraction done and may return False to stop. Raises ``UsageError``,
     ``ImageReadError``, ``ImageWriteError``, ``WeightsError``, ``BackendError``, ``Cancelled``.
     """
-    start = time.monotonic()
     upscaler = upscaler or Upscaler()
+    start = time.monotonic()
+    opened = open_file(
+        source,
+        target,
+        upscaler=upscaler,
+        scale=scale,
+        width=width,
+        height=height,
+        long_edge=long_edge,
+        encoding=encoding,
+        format=format,
+        limits=limits,
+    )
+    result = write_file(opened, upscaler=upscaler, overwrite=overwrite, progress=progress)
+    return replace(result, seconds=round(time.monotonic() - start, 3))
+
+
+def open_file(
+    source: str | Path | bytes,
+    target: str | Path | BinaryIO,
+    *,
+    upscaler: Upscaler,
+    scale: float | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    long_edge: int | None = None,
+    encoding: Encoding | None = None,
+    format: str | None = None,
+    limits: Limits | None = None,
+) -> OpenedFile:
+    """The first half of ``upscale_file``: all that can be known and checked from the header.
+
+    Touches no file but the source. Raises as ``upscale_file`` does.
+    """
     picture = open_picture(source, limits=limits)
     plan = upscaler.plan(
         (picture.width, picture.height),
@@ -89,53 +149,86 @@ def upscale_file(
         traits=picture.traits,
         encoding=encoding,
     )
-    frames = picture.frames if entry.animated else 1
-    origin = None if isinstance(source, bytes) else source
-    if path is not None:
-        check_writable(path, overwrite=overwrite, source=origin)
-        _check_disk(path, plan, picture, frames, entry.name)
+    return OpenedFile(
+        picture=picture,
+        plan=plan,
+        entry=entry,
+        frames=picture.frames if entry.animated else 1,
+        encoding=encoding,
+        origin=None if isinstance(source, bytes) else source,
+        target=Path(target) if isinstance(target, str | Path) else target,
+    )
+
+
+def write_file(
+    opened: OpenedFile,
+    *,
+    upscaler: Upscaler,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    turn: Turn = nullcontext,
+    seal: Callable[[Path], None] | None = None,
+) -> FileResult:
+    """The second half of ``upscale_file``: check the target, then compute and write.
+
+    ``turn()`` gives a context that is held while a network runs, for pictures that are worked on at
+    once; ``seal`` is given the complete file before it gets its name. Raises as ``upscale_file``.
+    """
+    start = time.monotonic()
+    picture, plan = opened.picture, opened.plan
+    if isinstance(opened.target, Path):
+        check_writable(opened.target, overwrite=overwrite, source=opened.origin)
+        check_disk(opened)
     write_picture(
-        path or target,
-        _frames(upscaler, plan, picture, frames, progress),
+        opened.target,
+        _frames(upscaler, opened, progress, turn),
         width=plan.network_size[0],
         height=plan.network_size[1],
         traits=picture.traits,
-        frame_count=frames,
+        frame_count=opened.frames,
         resize_to=(plan.width, plan.height),
-        encoding=encoding,
-        format=format,
+        encoding=opened.encoding,
+        format=opened.entry.name,
         overwrite=overwrite,
-        source=origin,
+        source=opened.origin,
+        seal=seal,
     )
+    return describe(opened, seconds=time.monotonic() - start)
+
+
+def describe(opened: OpenedFile, *, seconds: float) -> FileResult:
+    """What is, or will be, done to an opened picture."""
+    picture, plan = opened.picture, opened.plan
     return FileResult(
-        source="-" if origin is None else str(origin),
-        target="-" if path is None else str(path),
+        source="-" if opened.origin is None else str(opened.origin),
+        target=str(opened.target) if isinstance(opened.target, Path) else "-",
         source_width=picture.width,
         source_height=picture.height,
         width=plan.width,
         height=plan.height,
-        frames=frames,
+        frames=opened.frames,
         model=" + ".join(plan.models),
-        format=entry.name,
-        seconds=round(time.monotonic() - start, 3),
+        format=opened.entry.name,
+        seconds=round(seconds, 3),
     )
 
 
 def _frames(
-    upscaler: Upscaler, plan: Plan, picture: Picture, frames: int, progress: Progress | None
+    upscaler: Upscaler, opened: OpenedFile, progress: Progress | None, turn: Turn
 ) -> Iterator[Iterator[NDArray[Any]]]:
-    traits = picture.traits
-    meter = Meter(plan.cost * frames * (2 if traits.alpha else 1), progress)
+    plan, traits = opened.plan, opened.picture.traits
+    meter = Meter(opened.cost, progress)
     # What is still to be reduced, or to be given another tone curve, is kept finer than 8 bits.
     fine = plan.reduced or traits.depth > 8
     dtype = np.dtype(np.uint16 if fine else np.uint8)
-    for frame in range(frames):
+    for frame in range(opened.frames):
         rows = upscaler.stream(
             plan,
-            to_float(picture.rows(frame)),
+            to_float(opened.picture.rows(frame)),
             channels=traits.channels,
             alpha=traits.alpha,
             meter=meter,
+            turn=turn,
         )
         yield _pieces(rows, dtype)
 
@@ -147,14 +240,16 @@ def _pieces(rows: Iterator[Array], dtype: np.dtype[Any]) -> Iterator[NDArray[Any
             yield to_integer(band[top : top + _PIECE], dtype)
 
 
-def _check_disk(path: Path, plan: Plan, picture: Picture, frames: int, format: str) -> None:
+def check_disk(opened: OpenedFile) -> None:
     """Raise ``ImageWriteError`` when the result cannot fit on the disk, by a careful guess."""
-    traits = picture.traits
-    plain = plan.width * plan.height * frames * traits.bands * (2 if traits.stored_depth > 8 else 1)
-    need = int(plain * _LEAST_SHARE.get(format, _LOSSY_SHARE))
-    free = shutil.disk_usage(path.parent).free
+    assert isinstance(opened.target, Path)
+    traits, plan = opened.picture.traits, opened.plan
+    samples = plan.width * plan.height * opened.frames * traits.bands
+    plain = samples * (2 if traits.stored_depth > 8 else 1)
+    need = int(plain * _LEAST_SHARE.get(opened.entry.name, _LOSSY_SHARE))
+    free = shutil.disk_usage(opened.target.parent).free
     if need > free:
         raise ImageWriteError(
-            f"{path} will take {need / 1e6:.0f} MB or more, {free / 1e6:.0f} MB are free; "
+            f"{opened.target} will take {need / 1e6:.0f} MB or more, {free / 1e6:.0f} MB are free; "
             "free some space or write to another disk"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from loopsr.errors import Cancelled
 
 # Told the fraction that is done, 0 to 1; may return False to stop.
 Progress = Callable[[float], bool | None]
+# Gives a context that is held while a network runs.
+Turn = Callable[[], AbstractContextManager[object]]
 
 
 class Meter:
@@ -34,6 +37,21 @@ class Meter:
             return
         if self._progress(min(1.0, self._done / self._total)) is False:
             raise Cancelled("stopped by the progress callback; nothing was written")
+
+
+class InTurn:
+    """A backend that runs only while it holds a turn, so that pictures worked on at once share one
+    network and its memory."""
+
+    def __init__(self, backend: Backend, turn: Turn) -> None:
+        self.name = backend.name
+        self._backend = backend
+        self._turn = turn
+
+    def run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As the backend's own."""
+        with self._turn():
+            return self._backend.run(pixels)
 
 
 def to_float(bands: Iterator[NDArray[Any]]) -> Iterator[Array]:

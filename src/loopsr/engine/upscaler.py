@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,13 +15,13 @@ from numpy.typing import NDArray
 from loopsr.card import ModelCard
 from loopsr.engine.backends import BACKENDS, FILES, Backend, open_backend
 from loopsr.engine.machine import free_memory
-from loopsr.engine.passes import Meter, Progress, run_passes, to_float, to_integer
+from loopsr.engine.passes import InTurn, Meter, Progress, Turn, run_passes, to_float, to_integer
 from loopsr.engine.plan import Plan, choose_scales, default_memory, final_size, make_plan
 from loopsr.engine.reduction import reduce_pixels
 from loopsr.engine.reuse import FrameMemory
 from loopsr.engine.stills import Still, read_still
 from loopsr.engine.tiling import Array
-from loopsr.errors import UnknownNameError, UsageError
+from loopsr.errors import UnknownNameError, UsageError, WeightsError
 from loopsr.weights import catalogue
 
 Image = TypeVar("Image")
@@ -102,6 +104,26 @@ class Upscaler:
             tile=self._tile,
         )
 
+    def identity(self) -> dict[str, Any]:
+        """What decides the pixels, JSON-able: the hash of every network that may run, by name.
+
+        Two upscalers with the same identity give the same result, whatever their memory, tiles and
+        threads. A network whose file is damaged has no hash; running it raises.
+        """
+        if self._model is None:
+            names = [name for name in catalogue.DEFAULT.values() if name in catalogue.names()]
+        else:
+            names = list(catalogue.family(self._model).values())
+        hashes: dict[str, str | None] = {}
+        for name in names:
+            try:
+                card, path = self._find(name)
+            except WeightsError:
+                hashes[name] = None
+            else:
+                hashes[card.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return {"networks": hashes, "backend": self._backend, "iters": self._iters}
+
     def stream(
         self,
         plan: Plan,
@@ -111,12 +133,14 @@ class Upscaler:
         alpha: bool,
         meter: Meter,
         memory: FrameMemory | None = None,
+        turn: Turn = nullcontext,
     ) -> Iterator[Array]:
         """Run a plan's networks over bands of rows; see ``loopsr.engine.passes.run_passes``.
 
-        Yields rows of ``plan.network_size``: the reduction is the writer's.
+        Yields rows of ``plan.network_size``: the reduction is the writer's. ``turn()`` is held
+        while a network runs.
         """
-        stages = [(stage, self._backend_of(stage.card)) for stage in plan.stages]
+        stages = [(stage, InTurn(self._backend_of(stage.card), turn)) for stage in plan.stages]
         return run_passes(stages, bands, channels=channels, alpha=alpha, meter=meter, memory=memory)
 
     def __call__(
