@@ -130,6 +130,7 @@ def test_one_bad_file_does_not_stop_the_rest(loopsr: Loopsr, picture: Path) -> N
     assert {path.name for path in (loopsr.folder / "out").iterdir()} == {
         "photo_x4.png",
         "last_x4.png",
+        ".loopsr.jsonl",
     }
     summary = run.stderr.decode().rpartition("2 of 4 failed:")[2]
     assert "bad.png" in summary

@@ -31,13 +31,13 @@ def command(output: str, model: str | None) -> None:
 
     def work(stop: threading.Event) -> DemoResult:
         def progress(done: float) -> bool:
-            report.advance(done)
+            report.advance(0, done)
             return not stop.is_set()
 
         return run(Path(output), model=model, progress=progress)
 
     with Report(total=1, as_json=False, verbosity=0, stdout_taken=False) as report:
-        report.begin("sample picture")
+        report.begin(0, "sample picture")
         demo = run_interruptible(work)
     done = demo.upscaled
     lines = (

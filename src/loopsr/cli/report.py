@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
+from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,9 +27,16 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from loopsr.apps.batch.forecast import Forecast, Total
 from loopsr.apps.batch.jobs import STREAM
-from loopsr.cli.text import format_seconds, one_line
+from loopsr.apps.batch.run import Outcome
+from loopsr.cli.text import format_bytes, format_seconds, one_line
 
+_SIZE = "{source_width}x{source_height} -> {width}x{height}"
+_WHY = {
+    "kept": "kept, as an earlier run finished them",
+    "skipped": "skipped, as there were such files",
+}
 _LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
 
 
@@ -38,13 +47,21 @@ class Report(logging.Handler):
         super().__init__(_LEVELS[max(-1, min(verbosity, 2))])
         piped = stdout_taken and not sys.stderr.isatty()
         self._quiet = verbosity < 0 or (piped and verbosity == 0)
+        self._verbose = verbosity > 0
         self._json = as_json
         self._lines = sys.stderr if stdout_taken else sys.stdout
         self._console = Console(stderr=True, highlight=False)
         self._total = total
-        self._count = 0
-        self._bar = not self._quiet and self._console.is_terminal
-        self._progress: Progress | None = None
+        self._done = 0
+        self._counts: Counter[str] = Counter()
+        self._failures: list[tuple[str, str]] = []
+        self._code = 0
+        self._working: dict[int, tuple[str, float]] = {}  # number: source, fraction done
+        self._threads: dict[int | None, str] = {}  # which source a thread is at
+        self._guard = threading.RLock()
+        self._bar: Progress | None = None
+        if not self._quiet and self._console.is_terminal:
+            self._bar = _bar(self._console, total)
 
     def __enter__(self) -> Self:
         logging.getLogger("loopsr").addHandler(self)
@@ -57,79 +74,167 @@ class Report(logging.Handler):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._end_bar()
+        self._hide_bar()
         logging.getLogger("loopsr").removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One log record, as one line above the bar."""
-        self._say(f"loopsr: {'note' if record.levelno <= 30 else 'error'}: {record.getMessage()}")
+        """One log record, as one line above the bar, with the picture that it is about."""
+        message = record.getMessage()
+        source = self._threads.get(record.thread)
+        if source is not None and self._total > 1:
+            message = _named(source, message)
+        self._say(f"loopsr: {'note' if record.levelno <= 30 else 'error'}: {message}")
 
-    def begin(self, source: str) -> None:
-        """Start the bar of the next picture."""
-        self._count += 1
-        place = f"{self._count}/{self._total} " if self._total > 1 else ""
-        if not self._bar:
+    def begin(self, number: int, source: str) -> None:
+        """A picture is in the works; called from the thread that works on it."""
+        with self._guard:
+            self._threads[threading.get_ident()] = source
+            self._working[number] = (source, 0.0)
+            self._move_bar()
+
+    def advance(self, number: int, done: float) -> None:
+        """A picture is done so far, 0 to 1."""
+        with self._guard:
+            if number in self._working:
+                self._working[number] = (self._working[number][0], done)
+                self._move_bar()
+
+    def _move_bar(self) -> None:
+        if self._bar is None or not self._working:
             return
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TaskProgressColumn(),
-            TimeRemainingColumn(compact=True),
-            console=self._console,
-            transient=True,
-            # a result line on stdout is printed after the bar is gone, so nothing need be caught
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        name = source if len(source) <= 40 else "…" + source[-39:]
-        self._progress.add_task(place + escape(one_line(name)), total=1.0)
-        self._progress.start()
+        first = min(self._working)
+        name = self._working[first][0]
+        name = escape(one_line(name if len(name) <= 40 else "…" + name[-39:]))
+        place = f"{first + 1}/{self._total} " if self._total > 1 else ""
+        done = self._done + sum(fraction for _, fraction in self._working.values())
+        self._bar.update(TaskID(0), completed=done, description=place + name)
+        self._bar.start()
 
-    def advance(self, done: float) -> None:
-        """Move the bar to ``done``, 0 to 1."""
-        if self._progress is not None:
-            self._progress.update(TaskID(0), completed=done)
+    def _hide_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
 
-    def _end_bar(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+    def tell(self, number: int, outcome: Outcome) -> None:
+        """What came of a job, once it is done."""
+        with self._guard:
+            self._working.pop(number, None)
+            self._done += 1
+            self._counts[outcome.status] += 1
+            job, message = outcome.job, one_line(outcome.error)
+            names = {"source": job.source, "target": job.target}
+            if outcome.status == "failed":
+                self._failures.append((job.source, message))
+                # One picture: the error's own code (2 for a size that cannot be). Several: 1.
+                self._code = outcome.exit_code if self._total == 1 else 1
+            if self._json and outcome.status == "failed":
+                self._print_json({"ok": False, "status": "failed", **names, "error": message})
+            elif self._json:
+                self._print_json({"ok": True, "status": outcome.status, **outcome.result, **names})
+            elif outcome.status == "written" and not self._quiet:
+                self._print(_line(outcome.result))
+            elif outcome.status in ("kept", "skipped") and (self._verbose or self._total == 1):
+                self._print(f"{job.target}  {_WHY[outcome.status]}")
+            if outcome.status == "failed":
+                self._say(f"loopsr: error: {_named(job.source, message)}")
+            self._move_bar()
 
-    def finished(self, result: dict[str, Any]) -> None:
-        """One result, with the keys of ``loopsr.engine.files.FileResult``."""
-        self._end_bar()
-        if self._json:
-            self._print_json({"ok": True, **result})
-        elif not self._quiet:
-            size = "{source_width}x{source_height} -> {width}x{height}".format(**result)
-            seconds = format_seconds(float(result["seconds"]))
-            self._print(f"{result['target']}  {size}  {result['model']}  {seconds}")
-
-    def failed(self, source: str, target: str, message: str) -> None:
-        """One failure, told at once; ``summary`` repeats them at the end of a long run."""
-        self._end_bar()
-        if self._json:
-            self._print_json(
-                {"ok": False, "source": source, "target": target, "error": one_line(message)}
-            )
-        self._say(f"loopsr: error: {_named(source, message)}")
-
-    def summary(self, failures: list[tuple[str, str]], total: int) -> None:
-        """After several pictures: how many failed, and which."""
-        if total > 1 and failures:
-            self._say(f"loopsr: {len(failures)} of {total} failed:")
-            for source, message in failures:
+    def summary(self) -> int:
+        """After the last picture: what else came of them, and the failures. Gives the exit code."""
+        self._hide_bar()
+        if self._total > 1 and not self._quiet:
+            for status in ("kept", "skipped"):
+                if self._counts[status]:
+                    self._say(f"loopsr: {self._counts[status]} of {self._total} {_WHY[status]}")
+        if self._total > 1 and self._failures:
+            self._say(f"loopsr: {len(self._failures)} of {self._total} failed:")
+            for source, message in self._failures:
                 self._say(f"  {_named(source, message)}")
+        return self._code
+
+    def left_out(self, count: int) -> None:
+        """Files in folders that are no pictures by their names."""
+        if count and not self._quiet:
+            files = "1 file is" if count == 1 else f"{count} files are"
+            self._say(f"loopsr: note: {files} no picture by the name, and left out")
+
+    def forecast(self, one: Forecast) -> None:
+        """What would come of a job."""
+        job, message = one.job, one_line(one.error)
+        names = {"source": job.source, "target": job.target}
+        if one.status == "fail":
+            self._failures.append((job.source, message))
+            if self._json:
+                self._print_json({"ok": False, "status": "fail", **names, "error": message})
+            self._say(f"loopsr: error: {_named(job.source, message)}")
+        elif self._json:
+            facts = {**one.result, **names, "bytes": one.bytes, "memory": one.memory}
+            self._print_json({"ok": True, "status": one.status, **facts})
+        elif not self._quiet:
+            text = f"would {one.status} {job.target}"
+            if one.status in ("write", "replace"):
+                size = _SIZE.format(**one.result)
+                seconds = format_seconds(one.result["seconds"])
+                text += (
+                    f"  {size}  {one.result['model']}  about {seconds}, {format_bytes(one.bytes)}"
+                )
+            self._print(text)
+
+    def total(self, total: Total) -> int:
+        """The sums of a forecast; gives the exit code."""
+        speed = total.speed
+        if self._json:
+            facts = {"seconds": round(total.seconds, 3), "bytes": total.bytes}
+            known = None if speed is None else speed.known_by
+            self._print_json(
+                {"summary": True, **total.counts, **facts, "memory": total.memory, "speed": known}
+            )
+        elif not self._quiet:
+            counts = ", ".join(f"{count} to {name}" for name, count in total.counts.items())
+            self._say(f"loopsr: {counts}; nothing was written")
+            if speed is not None and total.seconds:
+                how = {"measured": "a short measurement", "recorded": "the last run here"}
+                self._say(
+                    f"loopsr: about {format_seconds(total.seconds)} by {how[speed.known_by]} "
+                    f"({speed.pictures} pictures), {format_bytes(total.bytes)} of files, "
+                    f"up to {format_bytes(total.memory)} of memory for the work"
+                )
+        return 1 if self._failures else 0
 
     def _say(self, text: str) -> None:
+        self._hide_bar()
         indent = "  " if text.startswith("  ") else ""
         self._console.print(indent + one_line(text), markup=False, soft_wrap=True)
 
     def _print(self, text: str) -> None:
+        if self._lines.isatty():  # the bar may be on the same terminal
+            self._hide_bar()
         print(one_line(text), file=self._lines, flush=True)
 
     def _print_json(self, record: dict[str, Any]) -> None:
+        if sys.stdout.isatty():
+            self._hide_bar()
         print(json.dumps(record, ensure_ascii=False), file=sys.stdout, flush=True)
+
+
+def _line(result: dict[str, Any]) -> str:
+    seconds = format_seconds(float(result["seconds"]))
+    return f"{result['target']}  {_SIZE.format(**result)}  {result['model']}  {seconds}"
+
+
+def _bar(console: Console, total: int) -> Progress:
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        transient=True,
+        # a result line is printed while the bar is hidden, so nothing need be caught
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    bar.add_task("", total=float(total))
+    return bar
 
 
 def _named(source: str, message: str) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from loopsr.apps.batch.jobs import STREAM, Job, plan_jobs
+from loopsr.apps.batch.jobs import STREAM
 from loopsr.apps.batch.settings import Settings, Size
-from loopsr.cli.interrupt import run_interruptible
 from loopsr.cli.text import parse_bytes, whole
-from loopsr.errors import Cancelled, LoopsrError, UsageError
+from loopsr.errors import UsageError
 from loopsr.weights import catalogue
 
 if TYPE_CHECKING:
-    from loopsr.cli.report import Report
+    from loopsr.apps.batch.resume import Collision
+    from loopsr.engine.upscaler import Upscaler
 
 _MAX_SCALE = 16  # as loopsr.engine.plan, which is too slow to import for --help; a test compares
 _DEFAULT_SCALE = 4.0
@@ -26,6 +24,8 @@ EPILOG = """\b
 Examples:
   loopsr upscale photo.jpg                      writes photo_x4.jpg beside it
   loopsr upscale --scale 2 -o big/ *.png        several files into a folder
+  loopsr upscale -r photos/ -o big/             a tree; the same line goes on after a stop
+  loopsr upscale -r photos/ -o big/ --dry-run   what that would write, and how long it takes
   loopsr upscale --long-edge 3840 a.jpg -o b.png
   loopsr upscale - -o - < a.png > b.png         through pipes
 
@@ -51,13 +51,25 @@ Exit codes:
     help="Of JPEG, WebP and AVIF: higher is closer to the pixels and larger.",
 )
 @click.option("--lossless", is_flag=True, help="Keep every pixel (WebP, AVIF).")
+@click.option("-r", "--recursive", is_flag=True, help="Folders too, mirrored below OUT.")
+@click.option(
+    "--name",
+    metavar="TEMPLATE",
+    help="Of results, such as {stem}_{number:04}{ext}.  [{stem}_{size}{ext}]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace results that exist; inputs never are.")
+@click.option("--skip", is_flag=True, help="Leave out inputs whose results exist.")
+@click.option("--rename", is_flag=True, help="Take another name where a result exists.")
+@click.option(
+    "-n", "--dry-run", is_flag=True, help="Say what would be done, and how long it takes."
+)
+@click.option("-j", "--jobs", type=whole(64), metavar="N", help="Pictures in the works at once.")
 @click.option(
     "--max-memory", metavar="SIZE", help="Such as 500M or 2G.  [a quarter of what is free]"
 )
 @click.option("--tile", type=whole(), metavar="N", help="Tile side; chosen otherwise.")
 @click.option("--threads", type=whole(), metavar="N", help="CPU threads.  [all]")
 @click.option("--backend", metavar="NAME", default="auto", help="See `loopsr doctor`.  [auto]")
-@click.option("--overwrite", is_flag=True, help="Replace results that exist; inputs never are.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a picture on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "--verbose", count=True, help="Say what is done; twice for more.")
@@ -67,7 +79,11 @@ def command(
     format: str | None,
     encoding_quality: int | None,
     lossless: bool,
-    overwrite: bool,
+    recursive: bool,
+    name: str | None,
+    dry_run: bool,
+    jobs: int | None,
+    max_memory: str | None,
     as_json: bool,
     quiet: bool,
     verbose: int,
@@ -76,35 +92,48 @@ def command(
     """Enlarge pictures IN... with a small network, by four unless a size is given.
 
     Colour profile, EXIF, 16 bits, transparency and animation are kept. The result lies beside the
-    input as NAME_x4.EXT unless -o says otherwise. "-" is stdin.
+    input as NAME_x4.EXT unless -o says otherwise. "-" is stdin, @FILE a list of names; quoted globs
+    are understood, ** too.
     """
-    from loopsr.cli.report import Report  # slow imports: not for --help
+    from loopsr.cli.batch import Batch, check_streams  # slow imports: not for --help
     from loopsr.io.formats import format_of
 
     if format is not None:
         format = format_of(format).name
+    collision = _collision(**{key: options.pop(key) for key in ("overwrite", "skip", "rename")})
     wishes = {key: options.pop(key) for key in ("scale", "width", "height", "long_edge")}
     size = _size(options["model"], **wishes)
     if output is None and inputs == (STREAM,):
         output = STREAM
-    _check_streams(output, as_json=as_json)
-    jobs = plan_jobs(inputs, output=output, suffix=size.suffix(), format=format)
-    settings = Settings(
-        size=size,
-        format=format,
-        quality=encoding_quality,
-        lossless=lossless,
-        overwrite=overwrite,
+    check_streams(output, inputs, as_json=as_json, dry_run=dry_run)
+    batch = Batch.plan(
+        inputs,
+        output=output,
+        recursive=recursive,
+        template=name,
+        settings=Settings(size=size, format=format, quality=encoding_quality, lossless=lossless),
+        collision=collision,
+        lanes=jobs,
     )
-    upscaler = _open_upscaler(**options)
-    report = Report(
-        total=len(jobs),
-        as_json=as_json,
-        verbosity=-1 if quiet else verbose,
-        stdout_taken=output == STREAM,
+    memory = _memory(max_memory)
+    upscaler = _open_upscaler(memory, **options)
+    with batch.report(as_json=as_json, verbosity=-1 if quiet else verbose) as report:
+        if dry_run:
+            return batch.forecast(upscaler, memory, report)
+        return batch.run(upscaler, memory, report)
+
+
+def _collision(*, overwrite: bool, skip: bool, rename: bool) -> Collision:
+    """What to do where a result exists already."""
+    chosen: tuple[tuple[Collision, bool], ...] = (
+        ("overwrite", overwrite),
+        ("skip", skip),
+        ("rename", rename),
     )
-    with report:
-        return _run(jobs, upscaler, settings, report)
+    given = [name for name, value in chosen if value]
+    if len(given) > 1:
+        raise UsageError(f"--{' and --'.join(given)} contradict each other; pass one of them")
+    return given[0] if given else "error"
 
 
 def _size(
@@ -133,64 +162,17 @@ def _size(
     return Size(scale=scale, width=width, height=height, long_edge=long_edge)
 
 
-def _check_streams(output: str | None, *, as_json: bool) -> None:
-    if output != STREAM:
-        return
-    if as_json:
-        raise UsageError("stdout cannot take both the picture and --json; pass -o FILE")
-    if sys.stdout.isatty():
-        raise UsageError("a terminal cannot show a picture; pass -o FILE or pipe stdout on")
+def _memory(text: str | None) -> int:
+    """The bytes that the work may take; fixed for the run, whatever is free later."""
+    from loopsr.engine.machine import free_memory
+    from loopsr.engine.plan import default_memory
+
+    return default_memory(free_memory()) if text is None else parse_bytes(text)
 
 
 def _open_upscaler(
-    *,
-    model: str | None,
-    backend: str,
-    threads: int | None,
-    max_memory: str | None,
-    tile: int | None,
-) -> Any:
+    memory: int, *, model: str | None, backend: str, threads: int | None, tile: int | None
+) -> Upscaler:
     from loopsr.engine.upscaler import Upscaler  # slow import: not for --help
 
-    return Upscaler(
-        model=model,
-        backend=backend,
-        threads=threads,
-        max_memory=None if max_memory is None else parse_bytes(max_memory),
-        tile=tile,
-    )
-
-
-def _run(jobs: list[Job], upscaler: Any, settings: Settings, report: Report) -> int:
-    """Upscale job after job; a failure is told and the rest goes on. Returns the exit code."""
-    failures: list[tuple[str, str]] = []
-    code = 0
-    for job in jobs:
-        report.begin(job.source)
-        try:
-            result = _upscale_one(job, upscaler, settings, report)
-        except Cancelled:
-            raise
-        except (LoopsrError, OSError, MemoryError) as error:
-            message = str(error) or "out of memory; pass --max-memory 500M"
-            report.failed(job.source, job.target, message)
-            failures.append((job.source, message))
-            # One picture: the error's own code (2 for a size that cannot be). Several: 1.
-            code = getattr(error, "exit_code", 1) if len(jobs) == 1 else 1
-        else:
-            report.finished(result)
-    report.summary(failures, len(jobs))
-    return code
-
-
-def _upscale_one(job: Job, upscaler: Any, settings: Settings, report: Report) -> dict[str, Any]:
-    from loopsr.apps.batch.work import do_job
-
-    def work(stop: threading.Event) -> dict[str, Any]:
-        def progress(done: float) -> bool:
-            report.advance(done)
-            return not stop.is_set()
-
-        return do_job(job, settings, upscaler, progress)
-
-    return run_interruptible(work)
+    return Upscaler(model=model, backend=backend, threads=threads, max_memory=memory, tile=tile)

@@ -2,69 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import os
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loopsr.errors import UsageError
+
+if TYPE_CHECKING:
+    from loopsr.apps.batch.inputs import Source
+    from loopsr.apps.batch.names import Template
 
 STREAM = "-"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One input and its output; ``-`` is the standard stream."""
+    """One input and its output; ``-`` is the standard stream.
+
+    ``key`` is the output's name below the folder of the whole run, by which it is remembered; ""
+    where there is no such folder. JSON-able by ``asdict``.
+    """
 
     source: str
     target: str
+    key: str = ""
 
 
 def plan_jobs(
-    sources: Sequence[str], *, output: str | None, suffix: str, format: str | None
+    sources: Sequence[Source],
+    *,
+    output: str | None,
+    folder: bool,
+    template: Template,
+    format: str | None,
 ) -> list[Job]:
     """Pair every input with its output.
 
-    ``output`` is a file, a folder (several inputs, a trailing slash, or it exists as one), ``-``,
-    or None for beside the input. Raises ``UsageError`` when two inputs would write one file, when
-    a result would replace an input, or when streams are mixed with several files.
+    ``output`` is a file, a folder (see ``is_folder``), ``-``, or None for beside the input; in a
+    folder the trees of the inputs are mirrored. Names may still clash: see ``check_clashes`` and
+    ``rename_jobs``. Raises ``UsageError`` when streams are mixed with several files, or a name does
+    not say its format.
     """
-    if STREAM in sources or output == STREAM:
+    if output == STREAM or any(source.path == STREAM for source in sources):
         jobs = [_stream_job(sources, output)]
-    elif output is None:
+    elif output is None or folder:
         jobs = [
-            Job(source, str(Path(source).with_name(_name(source, suffix=suffix, format=format))))
-            for source in sources
+            _named_job(source, number, output=output, template=template, format=format)
+            for number, source in enumerate(sources, 1)
         ]
-    elif len(sources) > 1 or output.endswith("/") or Path(output).is_dir():
-        if Path(output).exists() and not Path(output).is_dir():
-            raise UsageError(
-                f"{output} is a file, but {len(sources)} results need a folder; pass -o FOLDER/"
-            )
-        folder = Path(output)
-        jobs = [Job(s, str(folder / _name(s, suffix=suffix, format=format))) for s in sources]
     else:
-        jobs = [Job(sources[0], output)]
-    _check_clashes(jobs)
+        jobs = [Job(sources[0].path, output)]
     for job in jobs:
         _check_extension(job.target, format)
     return jobs
 
 
-def _stream_job(sources: Sequence[str], output: str | None) -> Job:
+def is_folder(output: str | None, *, several: bool) -> bool:
+    """Whether an output is a folder: several results, a trailing slash, or it exists as one.
+
+    Raises ``UsageError`` for several results in what is a file.
+    """
+    if output is None or output == STREAM:
+        return False
+    if not (several or output.endswith("/") or Path(output).is_dir()):
+        return False
+    if Path(output).exists() and not Path(output).is_dir():
+        raise UsageError(f"{output} is a file, but several results need a folder; pass -o FOLDER/")
+    return True
+
+
+def _stream_job(sources: Sequence[Source], output: str | None) -> Job:
     if len(sources) > 1:
         raise UsageError("- stands for one picture; pass it as the only input, or name files only")
-    return Job(sources[0], output or STREAM)
+    return Job(sources[0].path, output or STREAM)
 
 
-def _name(source: str, *, suffix: str, format: str | None) -> str:
+def _named_job(
+    source: Source, number: int, *, output: str | None, template: Template, format: str | None
+) -> Job:
+    name = template.fill(source.path, number=number, extension=_extension(source.path, format))
+    if output is None:
+        return Job(source.path, str(Path(source.path).with_name(name)))
+    key = f"{source.below}/{name}" if source.below else name
+    # Text, not a path: an address such as s3://... keeps both its slashes.
+    return Job(source.path, f"{output.rstrip('/')}/{key}", key)
+
+
+def _extension(source: str, format: str | None) -> str:
     from loopsr.io.formats import FORMATS, SUFFIXES  # slow import: not for --help
 
-    path = Path(source)
     if format is not None:
-        return f"{path.stem}{suffix}{FORMATS[format].suffixes[0]}"
+        return FORMATS[format].suffixes[0]
     # A format that cannot be written becomes PNG, which loses nothing.
-    extension = path.suffix if path.suffix.lower() in SUFFIXES else ".png"
-    return f"{path.stem}{suffix}{extension}"
+    own = Path(source).suffix
+    return own if own.lower() in SUFFIXES else ".png"
 
 
 def _check_extension(target: str, format: str | None) -> None:
@@ -86,13 +121,14 @@ def _check_extension(target: str, format: str | None) -> None:
         )
 
 
-def _check_clashes(jobs: Sequence[Job]) -> None:
-    inputs = {Path(job.source).resolve() for job in jobs if job.source != STREAM}
-    taken: dict[Path, str] = {}
+def check_clashes(jobs: Sequence[Job]) -> None:
+    """Raise ``UsageError`` when two inputs would write one file, or one would write an input."""
+    inputs = {_real(job.source) for job in jobs if job.source != STREAM}
+    taken: dict[str, str] = {}
     for job in jobs:
         if job.target == STREAM:
             continue
-        path = Path(job.target).resolve()
+        path = _real(job.target)
         if path in inputs:
             raise UsageError(
                 f"{job.target} is an input; an input is never overwritten, pass another -o"
@@ -100,6 +136,55 @@ def _check_clashes(jobs: Sequence[Job]) -> None:
         if path in taken:
             raise UsageError(
                 f"{taken[path]} and {job.source} would both become {job.target}; "
-                "upscale them in two runs with two folders"
+                "pass --rename, or upscale them in two runs with two folders"
             )
         taken[path] = job.source
+
+
+def rename_jobs(jobs: Sequence[Job], earlier: Callable[[Job], Job | None]) -> list[Job]:
+    """Give results whose name is taken the next free one: ``a_x4-2.png``.
+
+    Taken are the names of this run's inputs and of its other results, and files that exist.
+    ``earlier`` gives a job as an earlier run named it, if the result of that one is still good.
+    """
+    taken = {_real(job.source) for job in jobs if job.source != STREAM}
+    named: dict[int, Job] = {}
+    for number, job in enumerate(jobs):
+        again = earlier(job)
+        if again is not None and _real(again.target) not in taken:
+            taken.add(_real(again.target))
+            named[number] = again
+    counts: dict[str, int] = {}
+    for number, job in enumerate(jobs):
+        if number in named:
+            continue
+        free = job
+        # Goes on where the last one of this name ended, so that many are no slower.
+        for count in itertools.count(counts.get(job.target, 1)):
+            free = job if count == 1 else _counted(job, count)
+            if _real(free.target) not in taken and not os.path.lexists(free.target):
+                counts[job.target] = count
+                break
+        taken.add(_real(free.target))
+        named[number] = free
+    return [named[number] for number in range(len(jobs))]
+
+
+def is_counted(key: str, base: str) -> bool:
+    """Whether a key is one that ``rename_jobs`` may have given to a job of the key ``base``."""
+    extension = Path(base).suffix
+    stem = re.escape(base.removesuffix(extension))
+    pattern = stem + r"(-[1-9]\d{0,9})?" + re.escape(extension)
+    return re.fullmatch(pattern, key, re.ASCII) is not None
+
+
+def _counted(job: Job, count: int) -> Job:
+    def counted(name: str) -> str:
+        extension = Path(name).suffix
+        return f"{name.removesuffix(extension)}-{count}{extension}"
+
+    return Job(job.source, counted(job.target), counted(job.key) if job.key else "")
+
+
+def _real(path: str) -> str:
+    return os.path.realpath(path)

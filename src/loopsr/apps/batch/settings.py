@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,15 +17,15 @@ class Size:
     height: int | None = None
     long_edge: int | None = None
 
-    def suffix(self) -> str:
-        """What the default file name says of the size: ``_x4``, ``_w1920``, ``_1920x1080``."""
+    def label(self) -> str:
+        """What the default file name says of the size: ``x4``, ``w1920``, ``1920x1080``."""
         if self.scale is not None:
-            return f"_x{self.scale:g}"
+            return f"x{self.scale:g}"
         if self.long_edge is not None:
-            return f"_long{self.long_edge}"
+            return f"long{self.long_edge}"
         if self.width is not None and self.height is not None:
-            return f"_{self.width}x{self.height}"
-        return f"_w{self.width}" if self.width is not None else f"_h{self.height}"
+            return f"{self.width}x{self.height}"
+        return f"w{self.width}" if self.width is not None else f"h{self.height}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,3 +37,14 @@ class Settings:
     quality: int | None = None
     lossless: bool = False
     overwrite: bool = False
+
+
+def fingerprint(settings: Settings, identity: dict[str, Any]) -> str:
+    """A short hash of all that decides a result: equal ones mean equal results.
+
+    ``identity`` is that of the ``Upscaler``. Whether results are replaced does not count.
+    """
+    from loopsr import __version__  # slow import: asks the installed packages
+
+    facts = {**asdict(settings), "overwrite": None, "upscaler": identity, "loopsr": __version__}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

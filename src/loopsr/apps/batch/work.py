@@ -4,32 +4,53 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from loopsr.apps.batch.jobs import STREAM, Job
 from loopsr.apps.batch.settings import Settings
 from loopsr.errors import ImageReadError, ImageWriteError
 
 if TYPE_CHECKING:
+    from loopsr.engine.files import OpenedFile
     from loopsr.engine.upscaler import Upscaler
 
 # Told the fraction that is done, 0 to 1; may return False to stop.
 Progress = Callable[[float], bool | None]
-# (job, settings, upscaler, progress) -> what was done, JSON-able, with at least the keys `source`,
-# `target`, `source_width`, `source_height`, `width`, `height`, `model` and `seconds`.
-Worker = Callable[[Job, Settings, "Upscaler", Progress], dict[str, Any]]
 
 _MAX_STDIN = 1 << 30  # bytes; it is held in memory
 
 
-def do_job(job: Job, settings: Settings, upscaler: Upscaler, progress: Progress) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A job's place among those that run at once; alone, it need not wait for anything.
+
+    ``room(bytes)`` is held during the work, ``turn()`` while a network runs. ``seal`` is given the
+    complete result and the cost of its networks (see ``OpenedFile``) before it gets its name.
+    """
+
+    room: Callable[[int], AbstractContextManager[object]] = nullcontext
+    turn: Callable[[], AbstractContextManager[object]] = nullcontext
+    seal: Callable[[Path, dict[str, Any], int], None] | None = None
+
+
+ALONE = Place()
+
+# (job, settings, upscaler, progress, place) -> what was done, JSON-able, with at least the keys
+# `source`, `target`, `source_width`, `source_height`, `width`, `height`, `model` and `seconds`.
+Worker = Callable[[Job, Settings, "Upscaler", Progress, Place], dict[str, Any]]
+
+
+def do_job(
+    job: Job, settings: Settings, upscaler: Upscaler, progress: Progress, place: Place = ALONE
+) -> dict[str, Any]:
     """Upscale one input and return what was done, JSON-able.
 
     Raises what ``upscale_file`` raises: then nothing half-written is left behind.
     """
-    return worker_of(job)(job, settings, upscaler, progress)
+    return worker_of(job)(job, settings, upscaler, progress, place)
 
 
 def worker_of(job: Job) -> Worker:
@@ -38,30 +59,49 @@ def worker_of(job: Job) -> Worker:
 
 
 def upscale_picture(
-    job: Job, settings: Settings, upscaler: Upscaler, progress: Progress
+    job: Job, settings: Settings, upscaler: Upscaler, progress: Progress, place: Place = ALONE
 ) -> dict[str, Any]:
     """Upscale a picture, from a file or stdin to a file or stdout."""
-    from loopsr.engine.files import upscale_file
+    from loopsr.engine.files import describe, write_file
+
+    opened = open_job(job, settings, upscaler)
+    if job.target != STREAM:
+        make_folder(Path(job.target).parent)
+
+    def seal(part: Path) -> None:
+        assert place.seal is not None
+        result = asdict(describe(opened, seconds=0))
+        place.seal(part, {**result, "source": job.source, "target": job.target}, opened.cost)
+
+    with place.room(opened.memory):
+        result = write_file(
+            opened,
+            upscaler=upscaler,
+            overwrite=settings.overwrite,
+            progress=progress,
+            turn=place.turn,
+            seal=None if place.seal is None else seal,
+        )
+    return {**asdict(result), "source": job.source, "target": job.target}
+
+
+def open_job(job: Job, settings: Settings, upscaler: Upscaler) -> OpenedFile:
+    """Open a picture and plan its work; writes nothing."""
+    from loopsr.engine.files import open_file
     from loopsr.io.formats import Encoding
 
     source: str | bytes = _read_stdin() if job.source == STREAM else job.source
-    target: Path | IO[bytes]
-    if job.target == STREAM:
-        target = sys.stdout.buffer
-    else:
-        target = Path(job.target)
-        make_folder(target.parent)
-    result = upscale_file(
+    if source is job.source and Path(job.source).is_dir():
+        raise ImageReadError(f"{job.source}: this is a folder; pass -r for the pictures in it")
+    target: Path | BinaryIO = sys.stdout.buffer if job.target == STREAM else Path(job.target)
+    return open_file(
         source,
         target,
         upscaler=upscaler,
         encoding=Encoding(quality=settings.quality, lossless=settings.lossless),
         format=settings.format,
-        overwrite=settings.overwrite,
-        progress=progress,
         **asdict(settings.size),
     )
-    return {**asdict(result), "source": job.source, "target": job.target}
 
 
 def _read_stdin() -> bytes:

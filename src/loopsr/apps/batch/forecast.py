@@ -1,0 +1,209 @@
+"""What a run would do, without doing it: results, their sizes, time and memory."""
+
+from __future__ import annotations
+
+import heapq
+import io
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from loopsr.apps.batch.jobs import Job
+from loopsr.apps.batch.record import Entry, Record, read_record
+from loopsr.apps.batch.resume import Collision, decide
+from loopsr.apps.batch.run import default_lanes, named
+from loopsr.apps.batch.settings import Settings, fingerprint
+from loopsr.apps.batch.work import open_job
+from loopsr.errors import Cancelled, LoopsrError
+
+if TYPE_CHECKING:
+    from loopsr.engine.files import OpenedFile
+    from loopsr.engine.upscaler import Upscaler
+
+_SAMPLE = "osprey.png"
+_FEWEST = 3  # results of an earlier run that tell its speed
+_MEASURED = 0.5  # seconds of measurement after the first, slower round
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Seconds a unit of ``OpenedFile.cost``, bytes of file a pixel, and how they are known."""
+
+    seconds: float
+    bytes: float
+    known_by: Literal["measured", "recorded"]
+    pictures: int  # that were timed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What would come of one job; JSON-able by ``asdict``.
+
+    ``result`` has the keys of ``FileResult``, its seconds estimated; ``bytes`` is the estimated
+    length of the file, ``memory`` what the work takes.
+    """
+
+    job: Job
+    status: Literal["write", "replace", "keep", "skip", "fail"]
+    result: dict[str, Any] = field(default_factory=dict)
+    bytes: int = 0
+    memory: int = 0
+    error: str = ""
+
+
+@dataclass
+class Total:
+    """The sums of a forecast, filled while it is read. ``memory`` is that of the work alone."""
+
+    lanes: int
+    budget: int | None
+    speed: Speed | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    bytes: int = 0
+    _largest: list[int] = field(default_factory=list)
+
+    def add(self, one: Forecast) -> None:
+        """Count one job."""
+        self.counts[one.status] = self.counts.get(one.status, 0) + 1
+        if one.status in ("write", "replace"):
+            self.seconds += one.result["seconds"]
+            self.bytes += one.bytes
+            heapq.heappush(self._largest, one.memory)
+            if len(self._largest) > self.lanes:
+                heapq.heappop(self._largest)
+
+    @property
+    def memory(self) -> int:
+        """Bytes at the most: the largest pictures that may be in the works at once."""
+        if not self._largest or self.budget is None:
+            return sum(self._largest)
+        return max(max(self._largest), min(self.budget, sum(self._largest)))
+
+
+def forecast(
+    jobs: Sequence[Job],
+    settings: Settings,
+    upscaler: Upscaler,
+    *,
+    folder: Path | None = None,
+    collision: Collision = "error",
+    lanes: int | None = None,
+    memory: int | None = None,
+) -> tuple[Iterator[Forecast], Total]:
+    """What ``run`` with the same arguments would do, job by job, and the sums, which grow with it.
+
+    Reads headers and writes nothing. The speed is that of the last run in the folder with the same
+    settings, else a measurement of less than a few seconds. Raises as ``run`` does.
+    """
+    record = read_record(folder) if folder is not None else None
+    hashed = fingerprint(settings, upscaler.identity()) if record is not None else ""
+    jobs = named(jobs, record=record, settings=hashed, collision=collision)
+    total = Total(lanes=lanes or default_lanes(), budget=memory)
+    total.speed = recorded_speed(record, hashed) if record is not None else None
+
+    def each() -> Iterator[Forecast]:
+        for job in jobs:
+            one = _one(job, settings, upscaler, record, hashed, collision, total)
+            total.add(one)
+            yield one
+        if record is not None:
+            record.close()
+
+    return each(), total
+
+
+def _one(
+    job: Job,
+    settings: Settings,
+    upscaler: Upscaler,
+    record: Record | None,
+    hashed: str,
+    collision: Collision,
+    total: Total,
+) -> Forecast:
+    from loopsr.engine.files import describe
+
+    try:
+        verdict = decide(job, record=record, settings=hashed, collision=collision)
+        if verdict.action in ("keep", "skip"):
+            result = verdict.entry.result if verdict.entry is not None else {}
+            return Forecast(job=job, status=verdict.action, result=result)
+        opened = open_job(job, settings, upscaler)
+        if total.speed is None:
+            total.speed = measured_speed(opened, settings, upscaler)
+    except Cancelled:
+        raise
+    except (LoopsrError, OSError, MemoryError) as error:
+        return Forecast(job=job, status="fail", error=str(error) or "out of memory")
+    pixels = opened.plan.width * opened.plan.height * opened.frames
+    result = vars(describe(opened, seconds=opened.cost * total.speed.seconds))
+    return Forecast(
+        job=job,
+        status=verdict.action,
+        result={**result, "source": job.source, "target": job.target},
+        bytes=round(pixels * total.speed.bytes),
+        memory=opened.memory,
+    )
+
+
+def recorded_speed(record: Record, settings: str) -> Speed | None:
+    """The speed of the last run with the same settings; None if it made too few results.
+
+    Several pictures are in the works at once, so it is the time between results that counts.
+    """
+    runs: dict[str, list[Entry]] = {}
+    for entry in record.entries():
+        if entry.settings == settings and entry.cost > 0:
+            runs.setdefault(entry.run, []).append(entry)
+    told = [entries for entries in runs.values() if len(entries) >= _FEWEST]
+    if not told:
+        return None
+    last = sorted(max(told, key=lambda entries: max(e.at for e in entries)), key=lambda e: e.at)
+    seconds = last[-1].at - last[0].at
+    pixels = sum(e.result["width"] * e.result["height"] * e.result["frames"] for e in last)
+    return Speed(
+        seconds=seconds / sum(entry.cost for entry in last[1:]),
+        bytes=sum(entry.content.bytes for entry in last) / pixels,
+        known_by="recorded",
+        pictures=len(last),
+    )
+
+
+def measured_speed(opened: OpenedFile, settings: Settings, upscaler: Upscaler) -> Speed:
+    """The speed of the sample picture, enlarged as ``opened`` would be, to memory."""
+    from loopsr.engine.files import open_file, write_file
+    from loopsr.io.formats import Encoding
+
+    sample = (resources.files("loopsr.apps") / "assets" / _SAMPLE).read_bytes()
+    factor = max(
+        opened.plan.width / opened.picture.width, opened.plan.height / opened.picture.height
+    )
+    seconds, rounds, cost, written, pixels = 0.0, 0, 0, 0, 1
+    while rounds < 2 or seconds < _MEASURED:
+        stream = io.BytesIO()
+        trial = open_file(
+            sample,
+            stream,
+            upscaler=upscaler,
+            scale=min(factor, 16.0),
+            encoding=Encoding(quality=settings.quality, lossless=settings.lossless),
+            format=opened.entry.name,
+        )
+        start = time.monotonic()
+        write_file(trial, upscaler=upscaler)
+        if rounds:  # the first one loads the network
+            seconds += time.monotonic() - start
+            cost += trial.cost
+        rounds += 1
+        written = stream.tell()
+        pixels = trial.plan.width * trial.plan.height
+    return Speed(
+        seconds=seconds / cost,
+        bytes=written / pixels,
+        known_by="measured",
+        pictures=rounds - 1,
+    )

@@ -1,0 +1,128 @@
+"""The jobs of one ``loopsr upscale``: planned, then forecast or done, and told."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from loopsr.apps.batch import forecast, inputs, names
+from loopsr.apps.batch.jobs import STREAM, Job, is_folder, plan_jobs
+from loopsr.apps.batch.resume import Collision
+from loopsr.apps.batch.run import run
+from loopsr.apps.batch.settings import Settings
+from loopsr.cli.interrupt import run_interruptible
+from loopsr.cli.report import Report
+from loopsr.errors import UsageError
+
+if TYPE_CHECKING:
+    from loopsr.engine.upscaler import Upscaler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What is to be done. ``folder`` is where the record is kept, None for single results."""
+
+    jobs: list[Job]
+    settings: Settings
+    collision: Collision
+    lanes: int | None
+    folder: Path | None
+    left_out: int
+
+    @classmethod
+    def plan(
+        cls,
+        arguments: Sequence[str],
+        *,
+        output: str | None,
+        recursive: bool,
+        template: str | None,
+        settings: Settings,
+        collision: Collision,
+        lanes: int | None,
+    ) -> Self:
+        """Find the inputs and name the results. Raises ``UsageError``."""
+        if recursive and output in (None, STREAM):
+            raise UsageError("-r needs a folder for the results; pass -o FOLDER")
+        checked = names.parse_template(template or names.DEFAULT, settings.size)
+        found = inputs.find_inputs(arguments, recursive=recursive, output=output)
+        several = found.folders or len(found.sources) > 1
+        folder = is_folder(output, several=several)
+        if template is not None and output is not None and not folder:
+            raise UsageError(f"--name and the file name {output} contradict; pass -o FOLDER/")
+        jobs = plan_jobs(
+            found.sources, output=output, folder=folder, template=checked, format=settings.format
+        )
+        return cls(
+            jobs=jobs,
+            settings=settings,
+            collision=collision,
+            lanes=lanes,
+            folder=Path(output) if output is not None and folder and several else None,
+            left_out=found.left_out,
+        )
+
+    def report(self, *, as_json: bool, verbosity: int) -> Report:
+        """Whom the user hears of it from."""
+        report = Report(
+            total=len(self.jobs),
+            as_json=as_json,
+            verbosity=verbosity,
+            stdout_taken=self.jobs[0].target == STREAM,
+        )
+        report.left_out(self.left_out)
+        return report
+
+    def run(self, upscaler: Upscaler, memory: int, report: Report) -> int:
+        """Do the jobs and tell of each; gives the exit code."""
+
+        def work(stop: threading.Event) -> int:
+            outcomes = run(
+                self.jobs,
+                self.settings,
+                upscaler,
+                folder=self.folder,
+                collision=self.collision,
+                lanes=self.lanes,
+                memory=memory,
+                watch=report,
+                stopped=stop.is_set,
+            )
+            for number, outcome in enumerate(outcomes):
+                report.tell(number, outcome)
+            return report.summary()
+
+        return run_interruptible(work)
+
+    def forecast(self, upscaler: Upscaler, memory: int, report: Report) -> int:
+        """Tell what would come of the jobs; gives the exit code."""
+        expected, total = forecast.forecast(
+            self.jobs,
+            self.settings,
+            upscaler,
+            folder=self.folder,
+            collision=self.collision,
+            lanes=self.lanes,
+            memory=memory,
+        )
+        for one in expected:
+            report.forecast(one)
+        return report.total(total)
+
+
+def check_streams(
+    output: str | None, arguments: Sequence[str], *, as_json: bool, dry_run: bool
+) -> None:
+    """Raise ``UsageError`` for standard streams that cannot serve."""
+    if dry_run and STREAM in (output, *arguments):
+        raise UsageError("--dry-run cannot look at a stream without using it up; name a file")
+    if output != STREAM:
+        return
+    if as_json:
+        raise UsageError("stdout cannot take both the picture and --json; pass -o FILE")
+    if sys.stdout.isatty():
+        raise UsageError("a terminal cannot show a picture; pass -o FILE or pipe stdout on")
