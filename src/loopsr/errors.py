@@ -6,6 +6,9 @@ LoopsrError                  anything this package raises on purpose; exit code 
 |-- ImageError               a picture that cannot be read, held or written
 |   |-- ImageReadError       missing, empty, truncated, not a picture, over the limits
 |   `-- ImageWriteError      format limit, full disk, read-only folder
+|-- VideoError               a video that cannot be read, held or written
+|   |-- VideoReadError       missing, no video, damaged, without a picture
+|   `-- VideoWriteError      container or codec that does not fit, full disk, read-only folder
 |-- WeightsError             a weight file that is corrupt, of another hash or too large
 |-- BackendError             a runtime that fails to load or to run a network
 |-- MissingExtraError        an optional package that is not installed
@@ -51,6 +54,18 @@ class ImageReadError(ImageError):
 
 class ImageWriteError(ImageError):
     """A picture that cannot be written: format limit, full disk, read-only folder."""
+
+
+class VideoError(LoopsrError):
+    """A video that cannot be read, held or written."""
+
+
+class VideoReadError(VideoError):
+    """A video that cannot be read: missing, no video, damaged, without a picture."""
+
+
+class VideoWriteError(VideoError):
+    """A video that cannot be written: container, codec, full disk, read-only folder."""
 
 
 class WeightsError(LoopsrError):
