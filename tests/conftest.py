@@ -1,11 +1,18 @@
-"""What all tests share: a small network in files, and real pictures."""
+"""What all tests share: small networks in files, ours and those of others."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+Make = Callable[..., Path]
 
 # Two cores are often all there is; more threads than cores make tests slow and flaky.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,3 +35,41 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_package(network, folder, card=card)
     catalogue.write_index(folder)
     return folder
+
+
+def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> onnx.NodeProto:
+    """``node("Add", "a b", "c")``; a dash is an input that is left out."""
+    names = ["" if name == "-" else name for name in inputs.split()]
+    return helper.make_node(kind, names, outputs.split(), **attributes)
+
+
+@pytest.fixture
+def make_onnx(tmp_path: Path) -> Make:
+    """Writes a model from its nodes; by default it repeats every pixel, 2x2."""
+
+    def make(
+        nodes: Sequence[onnx.NodeProto] = (),
+        *,
+        name: str = "other.onnx",
+        inputs: Sequence[tuple[str, Sequence[int | str]]] = (("image", ("b", 3, "h", "w")),),
+        outputs: Sequence[str] = ("large",),
+        kind: int = TensorProto.FLOAT,
+        **tensors: Any,
+    ) -> Path:
+        nodes = nodes or [node("Resize", "image - scales", "large", mode="nearest")]
+        tensors = {"scales": np.array([1, 1, 2, 2], np.float32), **tensors}
+        used = {entry for item in nodes for entry in item.input}
+        graph = helper.make_graph(
+            list(nodes),
+            "other",
+            [helper.make_tensor_value_info(port, kind, shape) for port, shape in inputs],
+            [helper.make_tensor_value_info(port, kind, None) for port in outputs],
+            [numpy_helper.from_array(v, k) for k, v in tensors.items() if k in used],
+        )
+        opset = helper.make_opsetid("", 18)
+        model = helper.make_model(graph, opset_imports=[opset], ir_version=9)
+        path = tmp_path / name
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return make

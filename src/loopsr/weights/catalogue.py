@@ -18,13 +18,14 @@ from typing import Any
 
 from loopsr.card import CARD_KEY, MAX_CARD_BYTES, ModelCard
 from loopsr.errors import UnknownNameError, UsageError, WeightsError
-from loopsr.weights.onnx_file import read_card_text
+from loopsr.weights.onnx_file import find_card_text, read_card_text
 
 FOLDER = Path(__file__).parent
 INDEX = "index.json"
 # scale -> the model that is taken when nobody names one.
 DEFAULT: dict[int, str] = {2: "loop-x2", 3: "loop-x3", 4: "loop-x4"}
 MAX_FILE_BYTES = 64 * 1024**2
+MAX_FOREIGN_BYTES = 512 * 1024**2  # of a network of another project
 _MAX_HEADER_BYTES = 1024**2
 _KINDS = ("safetensors", "onnx")
 _AGAIN = "type: pip install --force-reinstall loopsr"
@@ -102,10 +103,18 @@ def is_path(model: str | Path) -> bool:
 def read_card(path: Path) -> ModelCard:
     """The card inside an .onnx or .safetensors file. Raises ``WeightsError``."""
     if path.suffix == ".onnx":
-        return ModelCard.from_json(read_card_text(_read(path), file=str(path)))
+        return ModelCard.from_json(read_card_text(read_bytes(path), file=str(path)))
     if path.suffix == ".safetensors":
         return ModelCard.from_json(_safetensors_card(path))
     raise WeightsError(f"{path} is no weight file; pass a .onnx or .safetensors file")
+
+
+def holds_card(path: Path) -> bool:
+    """Whether a weight file is one of ours; other projects' have no card. ``WeightsError``."""
+    if path.suffix == ".onnx":
+        data = read_bytes(path, most=MAX_FOREIGN_BYTES)
+        return find_card_text(data, file=str(path)) is not None
+    return path.suffix == ".safetensors" and CARD_KEY in _safetensors_metadata(path)
 
 
 def build_index(folder: Path) -> dict[str, dict[str, str]]:
@@ -113,7 +122,9 @@ def build_index(folder: Path) -> dict[str, dict[str, str]]:
     index: dict[str, dict[str, str]] = {}
     for kind in _KINDS:
         for path in sorted(folder.glob(f"*.{kind}")):
-            index.setdefault(path.name.removesuffix(f".{kind}"), {})[kind] = _sha256(_read(path))
+            index.setdefault(path.name.removesuffix(f".{kind}"), {})[kind] = _sha256(
+                read_bytes(path)
+            )
     return dict(sorted(index.items()))
 
 
@@ -128,7 +139,7 @@ def _index() -> Mapping[str, Mapping[str, Any]]:
     if not path.exists():
         return {}
     try:
-        index: Any = json.loads(_read(path))
+        index: Any = json.loads(read_bytes(path))
         for name, entry in index.items():
             if not _NAME.fullmatch(name) or not isinstance(entry, dict):
                 raise ValueError(f"{name!r} is malformed")
@@ -152,7 +163,7 @@ def _verified(name: str, kind: str) -> Path:
     path = FOLDER / f"{name}.{kind}"
     if expected is None:
         raise WeightsError(f"{name} does not ship as .{kind}; pass another model or backend")
-    found = _sha256(_read(path))
+    found = _sha256(read_bytes(path))
     if found != expected:
         raise WeightsError(
             f"{path} is damaged: its SHA-256 is {found[:12]}..., {expected[:12]}... was expected; "
@@ -165,38 +176,49 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _read(path: Path) -> bytes:
-    """All bytes of a file, when it is no larger than a weight file may be."""
+def read_bytes(path: Path, *, most: int | None = None) -> bytes:
+    """All bytes of a file that has no more than ``most``, or than a weight file of ours may have.
+
+    Raises ``WeightsError``.
+    """
+    most = most or MAX_FILE_BYTES
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = file.read(most + 1)
     except OSError as error:
         raise WeightsError(
             f"{path} cannot be read ({error.strerror or error}); check the path, or {_AGAIN}"
         ) from error
-    if len(data) > MAX_FILE_BYTES:
+    if len(data) > most:
         raise WeightsError(
-            f"{path} has more than {MAX_FILE_BYTES // 1024**2} MB, too much for a model here; "
+            f"{path} has more than {most // 1024**2} MB, too much for a model here; "
             "pass a smaller one"
         )
     return data
 
 
-def _safetensors_card(path: Path) -> str:
-    """The card's JSON out of a safetensors header: 8 bytes of length, then JSON."""
+def _safetensors_metadata(path: Path) -> Mapping[str, Any]:
+    """The metadata out of a safetensors header: 8 bytes of length, then JSON."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(min(length, _MAX_HEADER_BYTES)))
-        text = header["__metadata__"][CARD_KEY]
+        metadata: Mapping[str, Any] = header.get("__metadata__") or {}
+        iter(metadata.items())
     except OSError as error:
         raise WeightsError(
             f"{path} cannot be read ({error.strerror or error}); check the path, or {_AGAIN}"
         ) from error
-    except (struct.error, ValueError, RecursionError) as error:
+    except (struct.error, ValueError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path} is no safetensors file ({error}); fetch it again") from error
-    except (KeyError, TypeError) as error:
-        raise WeightsError(f"{path} holds no model card; export it with loopsr") from error
+    return metadata
+
+
+def _safetensors_card(path: Path) -> str:
+    metadata = _safetensors_metadata(path)
+    if CARD_KEY not in metadata:
+        raise WeightsError(f"{path} holds no model card; export it with loopsr")
+    text = metadata[CARD_KEY]
     if not isinstance(text, str) or len(text) > MAX_CARD_BYTES:
         raise WeightsError(f"{path} holds no readable model card; export it with loopsr")
     return text

@@ -7,12 +7,14 @@ model could name any file of the user's). Field numbers: onnx/onnx.proto, encodi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from loopsr.card import CARD_KEY, MAX_CARD_BYTES
 from loopsr.errors import WeightsError
 
 _MAX_DEPTH = 32
+_MAX_RANK = 16
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 # message -> field number -> message inside. Everything else is skipped unread.
@@ -33,7 +35,8 @@ _INSIDE: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
 }
 _METADATA = 14  # in a model
-_EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # in a tensor
+_DIMS, _DATA_TYPE, _EXTERNAL_DATA, _DATA_LOCATION = 1, 2, 13, 14  # in a tensor
+_WEIGHT_TYPES = (1, 2, 3, 10, 11, 16)  # float, uint8, int8, float16, double, bfloat16
 
 
 class _BrokenError(ValueError):
@@ -45,8 +48,18 @@ def read_card_text(data: bytes, *, file: str) -> str:
 
     Raises ``WeightsError`` when the bytes are no ONNX file, hold no card, or point to outside data.
     """
+    refuse_external(data, file=file)
+    text = find_card_text(data, file=file)
+    if text is None:
+        raise WeightsError(
+            f"{file} holds no model card ({CARD_KEY} in its metadata); export it with loopsr"
+        )
+    return text
+
+
+def find_card_text(data: bytes, *, file: str) -> str | None:
+    """The card's JSON; None for an ONNX file of others. Raises ``WeightsError`` for other bytes."""
     try:
-        _refuse_external(memoryview(data), "model", file, 0)
         for number, value in _fields(memoryview(data)):
             if number == _METADATA and isinstance(value, memoryview):
                 key, text = _entry(value)
@@ -54,9 +67,50 @@ def read_card_text(data: bytes, *, file: str) -> str:
                     return text.decode()
     except (_BrokenError, UnicodeDecodeError) as error:
         raise WeightsError(f"{file} is no ONNX file ({error}); fetch it again") from error
-    raise WeightsError(
-        f"{file} holds no model card ({CARD_KEY} in its metadata); export it with loopsr"
-    )
+    return None
+
+
+def refuse_external(data: bytes, *, file: str) -> None:
+    """Raise ``WeightsError`` when a tensor of an ONNX file points to data outside of it."""
+    try:
+        for tensor in _tensors(memoryview(data), "model", 0):
+            for number, value in _fields(tensor):
+                if number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value == 1):
+                    raise WeightsError(
+                        f"{file} points to weights in another file, which is not accepted; "
+                        "save the model with all weights inside"
+                    )
+    except _BrokenError as error:
+        raise WeightsError(f"{file} is no ONNX file ({error}); fetch it again") from error
+
+
+def count_weights(data: bytes, *, file: str) -> int:
+    """How many floating-point or 8-bit numbers the tensors of an ONNX file hold, all together."""
+    total = 0
+    try:
+        for tensor in _tensors(memoryview(data), "model", 0):
+            sides: list[int] = []
+            kind: int | memoryview = 0
+            for number, value in _fields(tensor):
+                if number == _DIMS:
+                    sides += [value] if isinstance(value, int) else _packed(value)
+                elif number == _DATA_TYPE:
+                    kind = value
+            if len(sides) > _MAX_RANK:
+                raise _BrokenError(f"it has a tensor of {len(sides)} dimensions")
+            if kind in _WEIGHT_TYPES:
+                total += math.prod(sides)
+    except _BrokenError as error:
+        raise WeightsError(f"{file} is no ONNX file ({error}); fetch it again") from error
+    return total
+
+
+def _packed(value: memoryview) -> list[int]:
+    numbers, at = [], 0
+    while at < len(value):
+        number, at = _varint(value, at)
+        numbers.append(number)
+    return numbers
 
 
 def _entry(message: memoryview) -> tuple[bytes, bytes]:
@@ -64,20 +118,17 @@ def _entry(message: memoryview) -> tuple[bytes, bytes]:
     return fields.get(1, b""), fields.get(2, b"")
 
 
-def _refuse_external(message: memoryview, kind: str, file: str, depth: int) -> None:
+def _tensors(message: memoryview, kind: str, depth: int) -> Iterator[memoryview]:
+    """All tensors inside a message, whatever holds them."""
     if depth > _MAX_DEPTH:
         raise _BrokenError("it is nested too deeply")
+    if kind == "tensor":
+        yield message
+        return
+    inside = _INSIDE[kind]
     for number, value in _fields(message):
-        if kind == "tensor" and (
-            number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value == 1)
-        ):
-            raise WeightsError(
-                f"{file} points to weights in another file, which is not accepted; "
-                "save the model with all weights inside"
-            )
-        inside = _INSIDE.get(kind, {}).get(number)
-        if inside is not None and isinstance(value, memoryview):
-            _refuse_external(value, inside, file, depth + 1)
+        if number in inside and isinstance(value, memoryview):
+            yield from _tensors(value, inside[number], depth + 1)
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:

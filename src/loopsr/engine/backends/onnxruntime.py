@@ -35,7 +35,7 @@ class OnnxRuntime:
         except Exception as error:  # the runtime has a dozen classes that share no useful base
             raise BackendError(
                 f"onnxruntime cannot run {self._card.name} on {width}x{height} pixels "
-                f"({_first_line(error)}); pass a smaller --tile or --max-memory"
+                f"({first_line(error)}); pass a smaller --tile or --max-memory"
             ) from error
         expected = (batch, 3, height * scale, width * scale)
         if output.shape != expected:
@@ -58,18 +58,18 @@ def open_backend(
     runtime: Any = importlib.import_module("onnxruntime")
     try:
         session = runtime.InferenceSession(
-            str(path), _options(runtime, threads), providers=["CPUExecutionProvider"]
+            str(path), session_options(runtime, threads), providers=["CPUExecutionProvider"]
         )
     except Exception as error:
         raise WeightsError(
-            f"{path} is no network that onnxruntime can load ({_first_line(error)}); "
+            f"{path} is no network that onnxruntime can load ({first_line(error)}); "
             "export it again or type: pip install --force-reinstall loopsr"
         ) from error
     _check_ports(session, path)
     return OnnxRuntime(session, card)
 
 
-def _options(runtime: Any, threads: int) -> Any:
+def session_options(runtime: Any, threads: int) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -95,6 +95,6 @@ def _check_ports(session: Any, path: Path) -> None:
         )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""Networks of others, from files that strangers made: opened within limits, asked what they are."""
