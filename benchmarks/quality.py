@@ -17,23 +17,21 @@ from report import RESULTS, write_report
 from rich.console import Console
 from rich.table import Table
 
-from loopsr import Upscaler
+from loopsr.engine.opener import open_model
 from loopsr.errors import LoopsrError
-from loopsr.train.evaluate import as_numbers, interpolation, mean_score, score_folder
+from loopsr.ops.resize import KERNELS
+from loopsr.train.evaluate import as_numbers, mean_score, score_folder
 from loopsr.weights import catalogue
 
-INTERPOLATIONS = ("bicubic", "lanczos")
-MODELS = (*INTERPOLATIONS, "lrn", "loop")
+MODELS = (*KERNELS, "lrn", "loop")
 BARS = {2: 37.2, 3: 33.4, 4: 31.1}  # least PSNR-Y of `loop` on Set5, dB
 
 
 def measure(model: str, folder: Path, *, scale: int, threads: int | None) -> dict[str, float]:
     """Mean figures of one model on one set."""
-    if model in INTERPOLATIONS:
-        upscale: Any = interpolation(model, scale=scale)
-    else:
-        upscale = Upscaler(f"{model}-x{scale}", threads=threads)
-    return as_numbers(mean_score(list(score_folder(upscale, folder, scale=scale))))
+    upscale = open_model(model, scale=scale, threads=threads)
+    mean = mean_score(list(score_folder(upscale, folder, scale=scale)))
+    return as_numbers(mean) | {"seconds": round(mean.values["seconds"], 4)}
 
 
 def misses(results: list[dict[str, Any]]) -> list[str]:
@@ -70,7 +68,7 @@ def fill_readme(results: list[dict[str, Any]], path: Path) -> None:
     scores = {(r["scale"], r["model"], r["data"]): r for r in results}
     for scale, model in sorted({(r["scale"], r["model"]) for r in results}, key=_table_order):
         name, size = f"{model} x{scale}", " | "
-        if model not in INTERPOLATIONS:
+        if model not in KERNELS:
             name = f"`{model}-x{scale}`"
             kilobytes = catalogue.onnx_path(f"{model}-x{scale}").stat().st_size / 1000
             size = f"{catalogue.card(f'{model}-x{scale}').parameters:,} | {kilobytes:.0f} kB"

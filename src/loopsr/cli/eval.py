@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,27 +14,39 @@ import click
 from loopsr.errors import UsageError
 
 if TYPE_CHECKING:
-    from loopsr.train.evaluate import Score, Upscale
+    from loopsr.engine.opener import OpenModel
+    from loopsr.train.evaluate import Score
+
+    Row = tuple[OpenModel, str, Score]
 
 
 @click.command("eval")
-@click.argument("models", nargs=-1, required=True, metavar="MODEL|FILE|bicubic|lanczos...")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL|FILE...")
 @click.option(
     "--data",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
-    help="Folder of sharp pictures, or of a set with a folder HR; repeatable.",
+    metavar="FOLDER|NAME",
+    help="Folder of sharp pictures, or of a set with a folder HR, or the name of a set in the "
+    "folder of sets; repeatable.",
+)
+@click.option(
+    "--data-root",
+    metavar="FOLDER",
+    help="Where the sets lie that --data names.  [default: $LOOPSR_DATA]",
 )
 @click.option("--scale", required=True, type=click.IntRange(2, 8), help="Enlargement.")
+@click.option("--lpips", is_flag=True, help="Measure LPIPS too; needs the extra lpips.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.")
 @click.option("--each", is_flag=True, help="Show every picture, not only the means.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values.")
 def command(
     models: tuple[str, ...],
-    data: tuple[Path, ...],
+    data: tuple[str, ...],
+    data_root: str | None,
     scale: int,
+    lpips: bool,
     threads: int | None,
     each: bool,
     as_json: bool,
@@ -42,69 +54,127 @@ def command(
 ) -> None:
     """Measure PSNR and SSIM on pictures that are reduced by MATLAB's bicubic and upscaled again.
 
+    A MODEL is a name of `loopsr models`, bicubic or lanczos, or a file of anybody's: an ONNX
+    network, or with the extra spandrel a checkpoint (.safetensors, .pth).
+
     psnr_y and ssim_y are those of papers: on MATLAB's luma (16..235), with a border of SCALE pixels
-    cut; psnr_rgb and ssim_rgb are over the three channels. --json and --csv list every picture.
+    cut; psnr_rgb and ssim_rgb are over the three channels. --json and --csv list every picture and
+    more conventions.
     """
-    from loopsr.train.evaluate import mean_score, score_folder
+    from loopsr.data.sets import find_set
+    from loopsr.engine.opener import open_model
+    from loopsr.train.evaluate import METRICS, SHOWN
 
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other; pass one of them")
-    rows: list[tuple[str, str, Score]] = []
-    for model in models:
-        upscale = _open(model, scale, threads)
-        for folder in data:
-            scores = list(score_folder(upscale, folder, scale=scale))
-            rows += [(model, folder.name, score) for score in (*scores, mean_score(scores))]
+    metrics = dict(METRICS)
+    if lpips:
+        from loopsr.metrics.lpips import open_lpips
+
+        metrics["lpips"] = open_lpips()
+    folders = {name: find_set(name, root=data_root) for name in data}
+    _check_models(models)
+    # All are opened before the first is measured: a wrong name is told at once.
+    opened = [open_model(model, scale=scale, threads=threads) for model in models]
+    rows = _measured(opened, folders, scale=scale, metrics=metrics)
     if as_json or as_csv:
-        _print_plain(rows, scale, as_json=as_json)
-    else:
-        _print_table([row for row in rows if each or row[2].picture == "mean"], scale)
-
-
-def _open(model: str, scale: int, threads: int | None) -> Upscale:
-    from loopsr.ops.resize import KERNELS
-
-    if model in KERNELS:
-        from loopsr.train.evaluate import interpolation
-
-        return interpolation(model, scale=scale)
-    from loopsr.engine.upscaler import Upscaler
-
-    upscaler = Upscaler(model, threads=threads)
-    run: Callable[..., Any] = upscaler
-    return lambda lr: run(lr, scale=scale)
-
-
-def _print_plain(rows: Sequence[tuple[str, str, Score]], scale: int, *, as_json: bool) -> None:
-    from loopsr.train.evaluate import as_numbers
-
-    lines: list[dict[str, Any]] = [
-        {"model": model, "data": data, "scale": scale, "picture": score.picture} | as_numbers(score)
-        for model, data, score in rows
-    ]
-    if as_json:
-        for line in lines:
-            click.echo(json.dumps(line))
+        _print_plain(rows, as_json=as_json)
         return
-    writer = csv.DictWriter(sys.stdout, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
+    names = [*SHOWN, *(["lpips"] if lpips else []), "seconds"]
+    _print_table([row for row in rows if each or row[2].picture == "mean"], names, scale)
 
 
-def _print_table(rows: Sequence[tuple[str, str, Score]], scale: int) -> None:
+def _check_models(models: Sequence[str]) -> None:
+    for model in models:
+        if Path(model).is_dir():
+            raise UsageError(
+                f"{model} is a folder where a model was expected; put --data before each folder"
+            )
+
+
+def _measured(
+    models: Sequence[OpenModel], folders: dict[str, Path], *, scale: int, metrics: dict[str, Any]
+) -> Iterator[Row]:
+    """Every picture, then the mean, of each model on each set; as soon as it is known."""
+    from loopsr.data.sets import pictures_of
+    from loopsr.train.evaluate import mean_score, score_folder
+
+    total = sum(len(pictures_of(folder)) for folder in folders.values()) * len(models)
+    with _progress() as progress:
+        task = progress.add_task("", total=total)
+        for model in models:
+            for folder in folders.values():
+                progress.update(task, description=f"{model.name} on {folder.name}")
+                scores = []
+                for score in score_folder(model, folder, scale=scale, metrics=metrics):
+                    scores.append(score)
+                    progress.advance(task)
+                    yield model, folder.name, score
+                yield model, folder.name, mean_score(scores)
+
+
+def _progress() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _print_plain(rows: Iterator[Row], *, as_json: bool) -> None:
+    from loopsr.train.evaluate import as_json as columns
+
+    writer = None
+    for model, data, score in rows:
+        line: dict[str, Any] = {
+            "model": model.name,
+            "kind": model.kind,
+            "parameters": model.parameters,
+            "data": data,
+            "scale": model.scale,
+            "picture": score.picture,
+            **columns(score),
+        }
+        if as_json:
+            click.echo(json.dumps(line))
+            continue
+        if writer is None:
+            writer = csv.DictWriter(sys.stdout, list(line), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(line)
+
+
+def _print_table(rows: Sequence[Row], names: Sequence[str], scale: int) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    from loopsr.train.evaluate import COLUMNS, as_numbers
+    from loopsr.cli.text import one_line
+    from loopsr.train.evaluate import as_text
 
-    table = Table(title=f"x{scale}, border {scale} px, MATLAB bicubic input")
-    for name in ("model", "data", "picture"):
-        table.add_column(name)
-    for name in COLUMNS:
-        table.add_column(name, justify="right")
+    each = any(score.picture != "mean" for _, _, score in rows)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("model", "data", *(["picture"] if each else [])):
+        table.add_column(name, no_wrap=True)
+    for name in ("parameters", *names):
+        table.add_column(name, justify="right", no_wrap=True)
     for model, data, score in rows:
-        numbers = as_numbers(score)
-        cells = [f"{numbers[c]:.2f}" if "psnr" in c else f"{numbers[c]:.4f}" for c in COLUMNS]
-        mean = score.picture == "mean"
-        table.add_row(Path(model).name, data, score.picture, *cells, style="bold" if mean else None)
-    Console().print(table)
+        cells = [one_line(model.name), one_line(data)]
+        if each:
+            cells.append(one_line(score.picture))
+        cells.append(f"{model.parameters:,}" if model.parameters else "")
+        bold = "bold" if each and score.picture == "mean" else None
+        table.add_row(*cells, *as_text(score, names), style=bold)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # a pipe has no width: never cut or wrap what a script reads
+    console.print(table)
+    luma = [model.name for model, _, score in rows if model.channels == 1]
+    console.print(
+        f"x{scale}. Input: MATLAB bicubic. A border of {scale} pixels is cut; _y: MATLAB's luma.",
+        soft_wrap=True,
+    )
+    if luma:
+        told = ", ".join(dict.fromkeys(map(one_line, luma)))
+        console.print(f"Networks for luma alone, with bicubic colours: {told}", soft_wrap=True)

@@ -126,9 +126,7 @@ def _package(
         upscaler = Upscaler(paths["onnx"])
         for folder in bench:
             rows = list(score_folder(upscaler, folder, scale=card.scale))
-            numbers = as_numbers(mean_score(rows))
-            del numbers["seconds"]  # of this machine, at this moment
-            card.scores[folder.name] = numbers
+            card.scores[folder.name] = as_numbers(mean_score(rows))
         paths = write_package(network, out, card=card)
     if install:
         paths = install_package(network, card=card)

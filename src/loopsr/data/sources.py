@@ -23,12 +23,14 @@ from numpy.typing import NDArray
 from loopsr.data.degrade import Step, degrade
 from loopsr.errors import ImageReadError, UsageError
 from loopsr.io.libvips import first_line, vips
+from loopsr.io.limits import Limits, check_size
 
 log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
 SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp", ".ppm", ".gif")
 )
+_LIMITS = Limits(max_pixels=100_000_000)  # held as a whole, several times as floats
 _FORMAT = 1  # raise it when the layout of the cache changes
 
 
@@ -78,7 +80,11 @@ def read_rgb(path: Path) -> Pixels:
     """
     pyvips = vips()
     try:
-        image = pyvips.Image.new_from_file(str(path), fail_on="truncated").autorot()
+        image = pyvips.Image.new_from_file(str(path), fail_on="truncated")
+        check_size(
+            _LIMITS, name=str(path), width=image.width, height=image.height, frames=1, whole=True
+        )
+        image = image.autorot()
         image = image.colourspace("srgb")
         if image.hasalpha():
             image = image[: image.bands - 1]

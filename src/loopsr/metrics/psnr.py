@@ -1,4 +1,4 @@
-"""Peak signal to noise ratio, in the two conventions of the field."""
+"""Peak signal to noise ratio, in the conventions of the field (docs/guide/evaluation.md)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopsr.errors import UsageError
+from loopsr.ops.ycbcr import MATRIX, OFFSET
 
 Pixels = NDArray[np.generic]
 Plane = NDArray[np.float64]
 
-# MATLAB rgb2ycbcr (ITU-R BT.601, 16..235), for values 0..255.
-LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966]) / 255
-LUMA_OFFSET = 16.0
+LUMA_WEIGHTS, LUMA_OFFSET = MATRIX[0], OFFSET[0]
 
 
 def luma(image: Pixels) -> Plane:
     """MATLAB's luma 16..235 of an (h, w, 3) picture of 0..255, not rounded."""
     result: Plane = image.astype(np.float64) @ LUMA_WEIGHTS + LUMA_OFFSET
+    return result
+
+
+def rounded_luma(image: Pixels) -> Plane:
+    """The same in whole levels, as MATLAB's ``rgb2ycbcr`` gives it of 8-bit pictures."""
+    result: Plane = np.floor(luma(image) + 0.5)
     return result
 
 
@@ -50,11 +55,21 @@ def _psnr(difference: NDArray[np.float64]) -> float:
 def psnr_y(image: Pixels, reference: Pixels, *, border: int) -> float:
     """PSNR in dB on MATLAB's luma (16..235, peak 255), ``border`` pixels cut on each side.
 
-    This is the number in papers, with ``border`` equal to the scale. Pictures are (h, w, 3) of
-    0..255, rounded by the caller. Equal pictures give infinity. Raises ``UsageError``.
+    This is the number in papers, with ``border`` equal to the scale; luma is not rounded. Pictures
+    are (h, w, 3) of 0..255, rounded by the caller. Equal pictures give infinity. Raises
+    ``UsageError``.
     """
     check_pair(image, reference, border)
     return _psnr(cut(luma(image) - luma(reference), border))
+
+
+def psnr_y_rounded(image: Pixels, reference: Pixels, *, border: int) -> float:
+    """``psnr_y`` on luma in whole levels: what MATLAB code measures on 8-bit pictures.
+
+    Both roundings count as errors, which costs 0.01 dB at 30 dB and 0.06 dB at 38 dB.
+    """
+    check_pair(image, reference, border)
+    return _psnr(cut(rounded_luma(image) - rounded_luma(reference), border))
 
 
 def psnr_rgb(image: Pixels, reference: Pixels, *, border: int) -> float:

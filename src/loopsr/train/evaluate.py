@@ -6,77 +6,102 @@ multiple of the scale.
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loopsr.data.sources import crop_to_multiple, find_pictures, read_rgb
-from loopsr.errors import UsageError
-from loopsr.metrics.psnr import psnr_rgb, psnr_y
-from loopsr.metrics.ssim import ssim_rgb, ssim_y
-from loopsr.ops.resize import KERNELS, resize
+from loopsr.data.sets import pictures_of
+from loopsr.data.sources import crop_to_multiple, read_rgb
+from loopsr.errors import ImageError, UsageError
+from loopsr.metrics.psnr import psnr_rgb, psnr_y, psnr_y_rounded
+from loopsr.metrics.ssim import ssim_rgb, ssim_y, ssim_y_unrounded
+from loopsr.ops.resize import resize
 
 Pixels = NDArray[np.uint8]
 Upscale = Callable[[Pixels], Pixels]
-COLUMNS = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "seconds")
+# Takes the upscaled picture, the sharp one, and `border`, the pixels to cut on each side.
+Metric = Callable[..., float]
+METRICS: dict[str, Metric] = {
+    "psnr_y": psnr_y,
+    "ssim_y": ssim_y,
+    "psnr_rgb": psnr_rgb,
+    "ssim_rgb": ssim_rgb,
+    "psnr_y_rounded": psnr_y_rounded,
+    "ssim_y_unrounded": ssim_y_unrounded,
+}
+SHOWN = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")  # in a card and on the terminal
+_DIGITS = {"psnr": 2, "seco": 3}  # by the first letters; four for all others
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """One picture: dB and similarity with a border of ``scale`` cut, seconds to upscale it."""
+    """One picture: the value of each metric, and ``seconds``, the time to upscale it."""
 
     picture: str
-    psnr_y: float
-    ssim_y: float
-    psnr_rgb: float
-    ssim_rgb: float
-    seconds: float
+    values: Mapping[str, float]
 
 
-def interpolation(kernel: str, *, scale: int) -> Upscale:
-    """``bicubic`` or ``lanczos`` as a model like any other."""
-    if kernel not in KERNELS:
-        raise UsageError(f"kernel {kernel!r} is unknown; use one of {', '.join(KERNELS)}")
-    return lambda lr: resize(lr, scale=scale, kernel=kernel).astype(np.uint8, copy=False)
+def reduced(path: Path, *, scale: int) -> tuple[Pixels, Pixels]:
+    """A sharp picture, cut to a multiple of the scale, and its bicubic reduction: (lr, hr)."""
+    hr = crop_to_multiple(read_rgb(path), scale)
+    if 0 in hr.shape:
+        raise UsageError(f"{path} is smaller than {scale} pixels; take it out of the folder")
+    return resize(hr, scale=1 / scale).astype(np.uint8, copy=False), hr
 
 
-def pictures_of(folder: Path) -> list[Path]:
-    """The sharp pictures of a benchmark set: those in its folder ``HR`` when it has one."""
-    return find_pictures([folder / "HR" if (folder / "HR").is_dir() else folder])
+def measure(
+    output: Pixels, hr: Pixels, *, scale: int, metrics: Mapping[str, Metric] = METRICS
+) -> dict[str, float]:
+    """The value of each metric, with a border of ``scale`` pixels cut."""
+    return {name: metric(output, hr, border=scale) for name, metric in metrics.items()}
 
 
-def score_folder(upscale: Upscale, folder: Path, *, scale: int) -> Iterator[Score]:
+def score_folder(
+    upscale: Upscale, folder: Path, *, scale: int, metrics: Mapping[str, Metric] = METRICS
+) -> Iterator[Score]:
     """Measure ``upscale``, (h, w, 3) uint8 to (s*h, s*w, 3) uint8, on each picture of a folder."""
     for path in pictures_of(folder):
-        hr = crop_to_multiple(read_rgb(path), scale)
-        if 0 in hr.shape:
-            raise UsageError(f"{path} is smaller than {scale} pixels; take it out of the folder")
-        lr = resize(hr, scale=1 / scale).astype(np.uint8, copy=False)
+        lr, hr = reduced(path, scale=scale)
         start = time.perf_counter()
         output = upscale(lr)
         seconds = time.perf_counter() - start
-        yield Score(
-            picture=path.stem,
-            psnr_y=psnr_y(output, hr, border=scale),
-            ssim_y=ssim_y(output, hr, border=scale),
-            psnr_rgb=psnr_rgb(output, hr, border=scale),
-            ssim_rgb=ssim_rgb(output, hr, border=scale),
-            seconds=seconds,
-        )
+        try:
+            values = measure(output, hr, scale=scale, metrics=metrics)
+        except UsageError as error:
+            raise ImageError(f"{path}: {error}") from error
+        yield Score(picture=path.stem, values=values | {"seconds": seconds})
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
     """The mean of each column, as the score of a picture called ``mean``."""
-    values = {key: float(np.mean([getattr(s, key) for s in scores])) for key in COLUMNS}
-    return Score(picture="mean", **values)
+    names = scores[0].values
+    values = {name: float(np.mean([score.values[name] for score in scores])) for name in names}
+    return Score(picture="mean", values=values)
 
 
 def as_numbers(score: Score) -> dict[str, float]:
-    """The columns of a score, rounded as they are quoted."""
-    values = dataclasses.asdict(score)
-    return {key: round(values[key], 2 if key.startswith("psnr") else 4) for key in COLUMNS}
+    """What a card says of a score, rounded as it is quoted."""
+    return {name: round(score.values[name], digits(name)) for name in SHOWN}
+
+
+def as_text(score: Score, names: Sequence[str]) -> list[str]:
+    """Columns of a score as they are printed."""
+    return [f"{score.values[name]:.{digits(name)}f}" for name in names]
+
+
+def as_json(score: Score) -> dict[str, float | None]:
+    """All columns, two digits finer than they are quoted; null where JSON has no number."""
+    return {
+        name: round(value, digits(name) + 2) if math.isfinite(value) else None
+        for name, value in score.values.items()
+    }
+
+
+def digits(name: str) -> int:
+    """How many digits after the point a column is quoted with."""
+    return _DIGITS.get(name[:4], 4)
