@@ -100,9 +100,14 @@ class Upscaler:
             width=size[0],
             height=size[1],
             size=target,
-            max_memory=self._max_memory or default_memory(free_memory()),
+            max_memory=self.memory,
             tile=self._tile,
         )
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the work on one picture may take."""
+        return self._max_memory or default_memory(free_memory())
 
     def identity(self) -> dict[str, Any]:
         """What decides the pixels, JSON-able: the hash of every network that may run, by name.

@@ -10,7 +10,7 @@ import pytest
 import pyvips
 from numpy.typing import NDArray
 
-from loopsr.apps.video.job import Settings, run
+from loopsr.apps.video.job import VideoSettings, run
 from loopsr.apps.video.preview import preview
 from loopsr.engine.upscaler import Upscaler
 from loopsr.io.video import colour
@@ -111,7 +111,7 @@ def test_card_through_decode_upscale_encode(
     ).save(tmp_path / "card.mkv")
     target = tmp_path / f"large.{end}"
     chosen = linear if upscaler == "linear" else Upscaler(threads=1)
-    run(clip, target, upscaler=chosen, settings=Settings(codec=codec, crf=crf))
+    run(clip, target, upscaler=chosen, settings=VideoSettings(codec=codec, crf=crf))
     frame = decoded(target)[0]
     assert (frame.width, frame.height) == (8 * PATCH, 8 * PATCH)
     assert frame.colorspace == matrix
@@ -164,7 +164,7 @@ def test_rgb_source(tmp_path: Path, linear: Upscaler, codec: str) -> None:
     ).save(tmp_path / "card.mkv")
     target = tmp_path / "large.mkv"
     crf = 1 if codec == "h264" else None
-    run(clip, target, upscaler=linear, settings=Settings(codec=codec, crf=crf))
+    run(clip, target, upscaler=linear, settings=VideoSettings(codec=codec, crf=crf))
     frame = decoded(target)[0]
     planes = read_planes(frame, layout_of("gbrp" if codec == "ffv1" else frame.format.name))
     if codec == "ffv1":
@@ -209,7 +209,7 @@ def test_chroma_stays_at_its_place(
         options={"qp": "0", "chroma_sample_location": name},
     ).save(tmp_path / "ramp.mp4")
     target = tmp_path / "large.mkv"
-    run(clip, target, upscaler=linear, settings=Settings(codec="ffv1"))
+    run(clip, target, upscaler=linear, settings=VideoSettings(codec="ffv1"))
     assert ramp_error(target, site, 2) <= 1.0
     other = 0.5 - site
     assert ramp_error(target, other, 2) > 1.0  # planted fault: the other place
@@ -221,7 +221,7 @@ def test_chroma_of_another_resolution(tmp_path: Path, linear: Upscaler) -> None:
         width=32, height=24, times=(0,), frame=lambda _: ramp_planes(0, 2), options={"qp": "0"}
     ).save(tmp_path / "ramp.mp4")
     target = tmp_path / "large.mov"
-    run(clip, target, upscaler=linear, settings=Settings(codec="prores"))
+    run(clip, target, upscaler=linear, settings=VideoSettings(codec="prores"))
     frame = decoded(target)[0]
     assert frame.format.name == "yuv422p10le"
     plane = read_planes(frame, layout_of("yuv422p10le"))[1] / 4
@@ -241,7 +241,7 @@ def test_what_lies_outside_of_black_and_white_is_kept(tmp_path: Path, linear: Up
         tmp_path / "pluge.mkv"
     )
     target = tmp_path / "large.mkv"
-    run(clip, target, upscaler=linear, settings=Settings(codec="ffv1"))
+    run(clip, target, upscaler=linear, settings=VideoSettings(codec="ffv1"))
     luma, u, v = read_planes(decoded(target)[0], layout_of("yuv420p"))
     assert luma[24, 12::24].tolist() == [1, 8, 16, 235, 245, 254]
     assert u[12, 18] == 20

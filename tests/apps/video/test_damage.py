@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-from loopsr.apps.video.job import Settings, run
+from loopsr.apps.video.job import VideoSettings, run
 from loopsr.engine.upscaler import Upscaler
 from loopsr.errors import LoopsrError, VideoReadError
 
@@ -48,7 +48,7 @@ def test_a_broken_packet_is_skipped(
     place, size = video_packets(source)[12]
     flip(source, place, min(size, 24))
     target = tmp_path / "out.mkv"
-    result = run(source, target, upscaler=linear, settings=Settings(codec="ffv1"))
+    result = run(source, target, upscaler=linear, settings=VideoSettings(codec="ffv1"))
     assert "a broken packet at" in caplog.text
     assert "skipped" in caplog.text
     assert whole - 4 <= result.frames < whole
@@ -90,7 +90,7 @@ def test_noise_all_over(tmp_path: Path, linear: Upscaler) -> None:
         source.write_bytes(noisy)
         target = tmp_path / f"out{seed}.mkv"
         try:
-            run(source, target, upscaler=linear, settings=Settings(codec="ffv1"))
+            run(source, target, upscaler=linear, settings=VideoSettings(codec="ffv1"))
             done += 1
             assert decoded(target)
         except LoopsrError:

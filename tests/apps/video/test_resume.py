@@ -14,8 +14,8 @@ from pathlib import Path
 import av
 import pytest
 
-from loopsr.apps.video import job
-from loopsr.apps.video.job import Settings, run
+from loopsr.apps.video import job, plan
+from loopsr.apps.video.job import VideoSettings, run
 from loopsr.apps.video.work import WorkFolder
 from loopsr.engine.upscaler import Upscaler
 from loopsr.errors import Cancelled, UsageError, VideoReadError, VideoWriteError
@@ -31,8 +31,8 @@ SMALL = 8  # frames of a segment, so that a short clip has several
 
 @pytest.fixture(autouse=True)
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "_LEAST", SMALL)
-    monkeypatch.setattr(job, "_MOST", SMALL)
+    monkeypatch.setattr(plan, "_LEAST", SMALL)
+    monkeypatch.setattr(plan, "_MOST", SMALL)
 
 
 @pytest.fixture
@@ -47,10 +47,10 @@ def stop_after(frames: int):  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize("codec", ["h264", "h265"])
 def test_a_stopped_run_goes_on(tmp_path: Path, source: Path, linear: Upscaler, codec: str) -> None:
-    settings = Settings(codec=codec)
+    settings = VideoSettings(codec=codec)
     run(source, tmp_path / "whole.mp4", upscaler=linear, settings=settings)
     target = tmp_path / "out.mp4"
-    with pytest.raises(Cancelled, match="24 finished frames are kept in"):
+    with pytest.raises(Cancelled, match="24 finished frames are kept"):
         run(source, target, upscaler=linear, settings=settings, progress=stop_after(27))
     assert not target.exists()
     assert len(list((tmp_path / ".out.mp4.loopsr").glob("*.segment"))) == 3
@@ -85,7 +85,7 @@ def test_work_of_other_settings_or_another_source_is_thrown_away(
                 source,
                 target,
                 upscaler=linear,
-                settings=Settings(**settings),  # type: ignore[arg-type]
+                settings=VideoSettings(**settings),  # type: ignore[arg-type]
                 progress=stop_after(20),
             )
 
@@ -94,7 +94,7 @@ def test_work_of_other_settings_or_another_source_is_thrown_away(
     assert "starts afresh" in caplog.text
     caplog.clear()
     os.utime(source, ns=(1, 1))
-    result = run(source, target, upscaler=linear, settings=Settings(crf=30))
+    result = run(source, target, upscaler=linear, settings=VideoSettings(crf=30))
     assert "starts afresh" in caplog.text
     assert result.resumed == 0
 
@@ -134,9 +134,9 @@ def test_a_stop_while_joining(
     with pytest.raises(VideoWriteError, match=r"No space left on device.*type the same command"):
         run(source, target, upscaler=linear)
     monkeypatch.undo()
-    monkeypatch.setattr(job, "_LEAST", SMALL)
-    monkeypatch.setattr(job, "_MOST", SMALL)
-    monkeypatch.setattr(job.Clip, "frames", lambda *_: pytest.fail("it decoded again"))
+    monkeypatch.setattr(plan, "_LEAST", SMALL)
+    monkeypatch.setattr(plan, "_MOST", SMALL)
+    monkeypatch.setattr(plan.Clip, "frames", lambda *_: pytest.fail("it decoded again"))
     result = run(source, target, upscaler=linear)
     assert (result.frames, result.resumed) == (40, 40)
     assert len(decoded(target)) == 40
@@ -144,9 +144,9 @@ def test_a_stop_while_joining(
 
 KILLED = """
 import sys
-from loopsr.apps.video import job
+from loopsr.apps.video import job, plan
 from loopsr.engine.upscaler import Upscaler
-job._LEAST = job._MOST = 8
+plan._LEAST = plan._MOST = 8
 job.run(sys.argv[1], sys.argv[2], upscaler=Upscaler(sys.argv[3], threads=1))
 """
 

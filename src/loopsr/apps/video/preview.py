@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loopsr.apps.video.job import DEFAULT_SCALE
+from loopsr.apps.video.plan import wishes
 from loopsr.engine.frames import FrameFormat, FrameUpscaler
 from loopsr.engine.passes import Progress
 from loopsr.engine.upscaler import Upscaler
@@ -62,16 +62,13 @@ def preview(
     if at < 0:
         raise UsageError(f"a preview at {at:g} s was asked for; pass --preview 0 or more")
     clip = open_clip(source)
-    if scale is None and width is None and height is None and long_edge is None:
-        scale = DEFAULT_SCALE
-    sizes = {"scale": scale, "width": width, "height": height, "long_edge": long_edge}
     layout = _shown_layout(clip.layout)
     frames = FrameUpscaler(
         upscaler or Upscaler(),
         FrameFormat(layout=clip.layout, colour=clip.colour),
         FrameFormat(layout=layout, colour=clip.colour),
         size=(clip.width, clip.height),
-        **{key: value for key, value in sizes.items() if value},
+        **wishes(scale=scale, width=width, height=height, long_edge=long_edge),
     )
     pts, planes = _planes_at(clip, at)
     upright = _turned(_rgb(frames(planes, progress), layout, clip), clip.matrix)
