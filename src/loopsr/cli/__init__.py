@@ -20,7 +20,7 @@ from loopsr.errors import LoopsrError
 
 # name, module with an attribute `command`, help. One line a subcommand.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
-    ("upscale", "loopsr.cli.upscale", "Enlarge pictures and sharpen them."),
+    ("upscale", "loopsr.cli.upscale", "Enlarge pictures and videos."),
     ("demo", "loopsr.cli.demo", "Upscale a sample picture and compare it with bicubic."),
     ("models", "loopsr.cli.models", "List the networks, or show the card of one."),
     ("doctor", "loopsr.cli.doctor", "Say what this machine has and what is missing."),
@@ -60,7 +60,7 @@ Examples:
     help="Show the version and exit.",
 )
 def cli() -> None:
-    """Enlarge pictures with networks of fewer than 75,000 parameters, on any CPU."""
+    """Enlarge pictures and videos with networks of fewer than 75,000 parameters, on any CPU."""
 
 
 def _print_version(ctx: click.Context) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Self
 
 from loopsr.apps.batch import forecast, inputs, names
 from loopsr.apps.batch.jobs import STREAM, Job, is_folder, plan_jobs
+from loopsr.apps.batch.kinds import is_video
 from loopsr.apps.batch.resume import Collision
 from loopsr.apps.batch.run import run
-from loopsr.apps.batch.settings import Settings
+from loopsr.apps.batch.settings import Settings, VideoWishes
 from loopsr.cli.interrupt import run_interruptible
 from loopsr.cli.report import Report
 from loopsr.errors import UsageError
@@ -48,15 +49,23 @@ class Batch:
         """Find the inputs and name the results. Raises ``UsageError``."""
         if recursive and output in (None, STREAM):
             raise UsageError("-r needs a folder for the results; pass -o FOLDER")
-        checked = names.parse_template(template or names.DEFAULT, settings.size)
+        checked = names.parse_template(
+            template or _default_name(settings), settings.size, settings.video.size
+        )
         found = inputs.find_inputs(arguments, recursive=recursive, output=output)
         several = found.folders or len(found.sources) > 1
         folder = is_folder(output, several=several)
         if template is not None and output is not None and not folder:
             raise UsageError(f"--name and the file name {output} contradict; pass -o FOLDER/")
         jobs = plan_jobs(
-            found.sources, output=output, folder=folder, template=checked, format=settings.format
+            found.sources,
+            output=output,
+            folder=folder,
+            template=checked,
+            format=settings.format,
+            preview=settings.video.preview is not None,
         )
+        _check_videos(jobs, settings)
         return cls(
             jobs=jobs,
             settings=settings,
@@ -100,6 +109,8 @@ class Batch:
 
     def forecast(self, upscaler: Upscaler, memory: int, report: Report) -> int:
         """Tell what would come of the jobs; gives the exit code."""
+        if self.settings.video.preview is not None:
+            raise UsageError("--dry-run has nothing to tell of a --preview; leave it out")
         expected, total = forecast.forecast(
             self.jobs,
             self.settings,
@@ -112,6 +123,24 @@ class Batch:
         for one in expected:
             report.forecast(one)
         return report.total(total)
+
+
+def _default_name(settings: Settings) -> str:
+    return names.PREVIEW if settings.video.preview is not None else names.DEFAULT
+
+
+def _check_videos(jobs: Sequence[Job], settings: Settings) -> None:
+    """Raise ``UsageError`` for wishes about videos where there are none."""
+    wishes = settings.video
+    plain = VideoWishes(size=wishes.size)
+    if wishes != plain and not any(is_video(job.source) for job in jobs):
+        raise UsageError(
+            "--codec, --crf, --start, --duration and --preview are for videos, and no input is "
+            "named as one; leave them out"
+        )
+    pictures = [job.source for job in jobs if not is_video(job.source)]
+    if wishes.preview is not None and pictures:
+        raise UsageError(f"--preview shows a frame of a video, {pictures[0]} is none; leave it out")
 
 
 def check_streams(

@@ -21,11 +21,13 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
+    Task,
     TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from loopsr.apps.batch.forecast import Forecast, Total
 from loopsr.apps.batch.jobs import STREAM
@@ -56,7 +58,8 @@ class Report(logging.Handler):
         self._counts: Counter[str] = Counter()
         self._failures: list[tuple[str, str]] = []
         self._code = 0
-        self._working: dict[int, tuple[str, float]] = {}  # number: source, fraction done
+        # number: source, fraction done, what else is to be said of it
+        self._working: dict[int, tuple[str, float, str]] = {}
         self._threads: dict[int | None, str] = {}  # which source a thread is at
         self._guard = threading.RLock()
         self._bar: Progress | None = None
@@ -89,25 +92,25 @@ class Report(logging.Handler):
         """A picture is in the works; called from the thread that works on it."""
         with self._guard:
             self._threads[threading.get_ident()] = source
-            self._working[number] = (source, 0.0)
+            self._working[number] = (source, 0.0, "")
             self._move_bar()
 
-    def advance(self, number: int, done: float) -> None:
-        """A picture is done so far, 0 to 1."""
+    def advance(self, number: int, done: float, note: str = "") -> None:
+        """A picture is done so far, 0 to 1; ``note`` takes the place of the time that is left."""
         with self._guard:
             if number in self._working:
-                self._working[number] = (self._working[number][0], done)
+                self._working[number] = (self._working[number][0], done, note)
                 self._move_bar()
 
     def _move_bar(self) -> None:
         if self._bar is None or not self._working:
             return
         first = min(self._working)
-        name = self._working[first][0]
+        name, _, note = self._working[first]
         name = escape(one_line(name if len(name) <= 40 else "…" + name[-39:]))
         place = f"{first + 1}/{self._total} " if self._total > 1 else ""
-        done = self._done + sum(fraction for _, fraction in self._working.values())
-        self._bar.update(TaskID(0), completed=done, description=place + name)
+        done = self._done + sum(fraction for _, fraction, _ in self._working.values())
+        self._bar.update(TaskID(0), completed=done, description=place + name, note=note)
         self._bar.start()
 
     def _hide_bar(self) -> None:
@@ -155,7 +158,7 @@ class Report(logging.Handler):
         """Files in folders that are no pictures by their names."""
         if count and not self._quiet:
             files = "1 file is" if count == 1 else f"{count} files are"
-            self._say(f"loopsr: note: {files} no picture by the name, and left out")
+            self._say(f"loopsr: note: {files} no picture or video by the name, and left out")
 
     def forecast(self, one: Forecast) -> None:
         """What would come of a job."""
@@ -221,19 +224,28 @@ def _line(result: dict[str, Any]) -> str:
     return f"{result['target']}  {_SIZE.format(**result)}  {result['model']}  {seconds}"
 
 
+class _Rest(TimeRemainingColumn):
+    """The time that is left, or what a job itself says of it."""
+
+    def render(self, task: Task) -> Text:
+        """The note of the task, if it has one."""
+        note = task.fields.get("note")
+        return Text(note) if note else super().render(task)
+
+
 def _bar(console: Console, total: int) -> Progress:
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
         TaskProgressColumn(),
-        TimeRemainingColumn(compact=True),
+        _Rest(compact=True),
         console=console,
         transient=True,
         # a result line is printed while the bar is hidden, so nothing need be caught
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    bar.add_task("", total=float(total))
+    bar.add_task("", total=float(total), note="")
     return bar
 
 

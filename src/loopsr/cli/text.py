@@ -24,6 +24,15 @@ def whole(most: int = 2**31) -> Callable[[str], int]:
     return parse
 
 
+def moment(text: str) -> float:
+    """An option type: a time as seconds, minutes:seconds or hours:minutes:seconds."""
+    match = re.fullmatch(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d{1,9})?)", text, re.A)
+    if not match:
+        raise click.BadParameter(f"got {text!r}, a time such as 90, 1:30 or 0:01:30.5 was expected")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
 def one_line(message: str) -> str:
     """The message on one line, control characters shown instead of obeyed.
 

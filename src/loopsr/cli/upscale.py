@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loopsr.apps.batch.jobs import STREAM
-from loopsr.apps.batch.settings import Settings, Size
-from loopsr.cli.text import parse_bytes, whole
+from loopsr.apps.batch.settings import Settings, Size, VideoWishes
+from loopsr.cli.text import moment, parse_bytes, whole
 from loopsr.errors import UsageError
 from loopsr.weights import catalogue
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _MAX_SCALE = 16  # as loopsr.engine.plan, which is too slow to import for --help; a test compares
 _DEFAULT_SCALE = 4.0
+_DEFAULT_VIDEO_SCALE = 2.0
+_CODECS = "h264, h265, av1, prores or ffv1"  # as loopsr.io.video.codecs, likewise
 _FORMATS = "jpeg, png, webp, tiff, avif, gif or ppm"  # as loopsr.io.formats, likewise
 
 EPILOG = """\b
@@ -28,6 +30,7 @@ Examples:
   loopsr upscale -r photos/ -o big/ --dry-run   what that would write, and how long it takes
   loopsr upscale --long-edge 3840 a.jpg -o b.png
   loopsr upscale - -o - < a.png > b.png         through pipes
+  loopsr upscale clip.mp4                       writes clip_x2.mp4; goes on after a stop
 
 \b
 Exit codes:
@@ -35,10 +38,12 @@ Exit codes:
 """
 
 
-@click.command(epilog=EPILOG, short_help="Enlarge pictures and sharpen them.")
+@click.command(epilog=EPILOG, short_help="Enlarge pictures and videos.")
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="OUT", help="File, or folder for several; - is stdout.")
-@click.option("-s", "--scale", type=float, metavar="X", help="Factor above 1, up to 16.  [4]")
+@click.option(
+    "-s", "--scale", type=float, metavar="X", help="Factor above 1, up to 16.  [4; videos 2]"
+)
 @click.option("--width", type=whole(), metavar="N", help="Width to reach, in pixels.")
 @click.option("--height", type=whole(), metavar="N", help="Height; with --width, a box.")
 @click.option("--long-edge", type=whole(), metavar="N", help="Longer side to reach.")
@@ -51,6 +56,11 @@ Exit codes:
     help="Of JPEG, WebP and AVIF: higher is closer to the pixels and larger.",
 )
 @click.option("--lossless", is_flag=True, help="Keep every pixel (WebP, AVIF).")
+@click.option("--codec", metavar="NAME", help=f"Of videos: {_CODECS}.  [by the container]")
+@click.option("--crf", type=int, metavar="N", help="Quality of videos, 0 the best.  [by the codec]")
+@click.option("--start", type=moment, metavar="TIME", help="Of a video: 90, 1:30 or 0:01:30.5.")
+@click.option("--duration", type=moment, metavar="TIME", help="How much of a video.  [the rest]")
+@click.option("--preview", type=moment, metavar="TIME", help="One frame of a video, as a PNG.")
 @click.option("-r", "--recursive", is_flag=True, help="Folders too, mirrored below OUT.")
 @click.option(
     "--name",
@@ -89,11 +99,11 @@ def command(
     verbose: int,
     **options: Any,
 ) -> int:
-    """Enlarge pictures IN... with a small network, by four unless a size is given.
+    """Enlarge pictures and videos IN... with a small network, pictures by four, videos by two.
 
     Colour profile, EXIF, 16 bits, transparency and animation are kept. The result lies beside the
     input as NAME_x4.EXT unless -o says otherwise. "-" is stdin, @FILE a list of names; quoted globs
-    are understood, ** too.
+    are understood, ** too. Of a video, all that is not its picture is copied.
     """
     from loopsr.cli.batch import Batch, check_streams  # slow imports: not for --help
     from loopsr.io.formats import format_of
@@ -102,7 +112,12 @@ def command(
         format = format_of(format).name
     collision = _collision(**{key: options.pop(key) for key in ("overwrite", "skip", "rename")})
     wishes = {key: options.pop(key) for key in ("scale", "width", "height", "long_edge")}
-    size = _size(options["model"], **wishes)
+    size = _size(options["model"], _DEFAULT_SCALE, **wishes)
+    video = VideoWishes(
+        size=_size(options["model"], _DEFAULT_VIDEO_SCALE, **wishes),
+        start=options.pop("start") or 0.0,
+        **{key: options.pop(key) for key in ("codec", "crf", "duration", "preview")},
+    )
     if output is None and inputs == (STREAM,):
         output = STREAM
     check_streams(output, inputs, as_json=as_json, dry_run=dry_run)
@@ -111,7 +126,9 @@ def command(
         output=output,
         recursive=recursive,
         template=name,
-        settings=Settings(size=size, format=format, quality=encoding_quality, lossless=lossless),
+        settings=Settings(
+            size=size, format=format, quality=encoding_quality, lossless=lossless, video=video
+        ),
         collision=collision,
         lanes=jobs,
     )
@@ -138,13 +155,14 @@ def _collision(*, overwrite: bool, skip: bool, rename: bool) -> Collision:
 
 def _size(
     model: str | None,
+    default: float,
     *,
     scale: float | None,
     width: int | None,
     height: int | None,
     long_edge: int | None,
 ) -> Size:
-    """The size that was asked for; without a wish the model's own scale, or four."""
+    """The size that was asked for; without a wish the model's own scale, or the ``default``."""
     if scale is not None and not 1 < scale <= _MAX_SCALE:
         raise UsageError(
             f"--scale is {scale:g}, above 1 and up to {_MAX_SCALE} was expected; pass 2, 3 or 4"
@@ -158,7 +176,7 @@ def _size(
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} contradict each other; pass one of them")
     if not given:
-        scale = catalogue.card(model).scale if model else _DEFAULT_SCALE
+        scale = catalogue.card(model).scale if model else default
     return Size(scale=scale, width=width, height=height, long_edge=long_edge)
 
 

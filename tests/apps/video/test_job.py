@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -356,10 +357,7 @@ def test_sources_that_are_none(tmp_path: Path, linear: Upscaler) -> None:
 
 
 def test_no_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(pyav.importlib, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "av", None)
     pyav.pyav.cache_clear()
     with pytest.raises(MissingExtraError, match=r"pip install 'loopsr\[video\]'"):
         pyav.pyav()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from loopsr.apps.batch.jobs import Job
+from loopsr.apps.batch.kinds import is_video
 from loopsr.apps.batch.record import Entry, Record, read_record
 from loopsr.apps.batch.resume import Collision, decide
 from loopsr.apps.batch.run import default_lanes, named
@@ -20,11 +21,12 @@ from loopsr.apps.batch.work import open_job
 from loopsr.errors import Cancelled, LoopsrError
 
 if TYPE_CHECKING:
-    from loopsr.engine.files import OpenedFile
     from loopsr.engine.upscaler import Upscaler
 
 _SAMPLE = "osprey.png"
 _FEWEST = 3  # results of an earlier run that tell its speed
+# About as many bits a pixel as each codec takes at its default quality.
+_VIDEO_BITS = {"h264": 0.2, "h265": 0.12, "av1": 0.1, "prores": 3.5, "ffv1": 10.0}
 _MEASURED = 0.5  # seconds of measurement after the first, slower round
 
 
@@ -132,9 +134,14 @@ def _one(
         if verdict.action in ("keep", "skip"):
             result = verdict.entry.result if verdict.entry is not None else {}
             return Forecast(job=job, status=verdict.action, result=result)
+        if is_video(job.source):
+            return _video(job, settings, upscaler, verdict.action, total)
         opened = open_job(job, settings, upscaler)
         if total.speed is None:
-            total.speed = measured_speed(opened, settings, upscaler)
+            factor = max(
+                opened.plan.width / opened.picture.width, opened.plan.height / opened.picture.height
+            )
+            total.speed = measured_speed(factor, opened.entry.name, settings, upscaler)
     except Cancelled:
         raise
     except (LoopsrError, OSError, MemoryError) as error:
@@ -147,6 +154,34 @@ def _one(
         result={**result, "source": job.source, "target": job.target},
         bytes=round(pixels * total.speed.bytes),
         memory=opened.memory,
+    )
+
+
+def _video(
+    job: Job,
+    settings: Settings,
+    upscaler: Upscaler,
+    action: Literal["write", "replace", "keep", "skip"],
+    total: Total,
+) -> Forecast:
+    """What would come of a video: as long as its networks take, as if no frame were repeated."""
+    from loopsr.apps.batch.video import open_video_job
+
+    opened = open_video_job(job, settings, upscaler)
+    frames = opened.make_frames()
+    if total.speed is None:
+        factor = frames.width / opened.clip.width
+        total.speed = measured_speed(factor, "png", settings, upscaler)
+    count = opened.expected_frames
+    seconds = frames.cost * count * total.speed.seconds
+    result = vars(opened.describe(frames, count=count, seconds=seconds))
+    bits = frames.width * frames.height * count * _VIDEO_BITS[opened.spec.codec]
+    return Forecast(
+        job=job,
+        status=action,
+        result={**result, "source": job.source, "target": job.target},
+        bytes=round(bits / 8),
+        memory=frames.work_memory,
     )
 
 
@@ -173,15 +208,12 @@ def recorded_speed(record: Record, settings: str) -> Speed | None:
     )
 
 
-def measured_speed(opened: OpenedFile, settings: Settings, upscaler: Upscaler) -> Speed:
-    """The speed of the sample picture, enlarged as ``opened`` would be, to memory."""
+def measured_speed(factor: float, format: str, settings: Settings, upscaler: Upscaler) -> Speed:
+    """The speed of the sample picture, enlarged by ``factor`` to memory."""
     from loopsr.engine.files import open_file, write_file
     from loopsr.io.formats import Encoding
 
     sample = (resources.files("loopsr.apps") / "assets" / _SAMPLE).read_bytes()
-    factor = max(
-        opened.plan.width / opened.picture.width, opened.plan.height / opened.picture.height
-    )
     seconds, rounds, cost, written, pixels = 0.0, 0, 0, 0, 1
     while rounds < 2 or seconds < _MEASURED:
         stream = io.BytesIO()
@@ -191,7 +223,7 @@ def measured_speed(opened: OpenedFile, settings: Settings, upscaler: Upscaler) -
             upscaler=upscaler,
             scale=min(factor, 16.0),
             encoding=Encoding(quality=settings.quality, lossless=settings.lossless),
-            format=opened.entry.name,
+            format=format,
         )
         start = time.monotonic()
         write_file(trial, upscaler=upscaler)

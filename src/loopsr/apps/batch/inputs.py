@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loopsr.apps.batch.jobs import STREAM
+from loopsr.apps.batch.kinds import is_known
 from loopsr.errors import UsageError
 
 _MAX_LIST = 1 << 28  # bytes of a list of names
@@ -28,8 +29,8 @@ class Source:
 class Found:
     """The inputs, in the order of the arguments and sorted within a folder or glob.
 
-    ``left_out`` counts files in folders whose names are not those of a picture. ``folders`` says
-    whether any input stands for more than itself.
+    ``left_out`` counts files in folders whose names are not those of a picture or video.
+    ``folders`` says whether any input stands for more than itself.
     """
 
     sources: list[Source] = field(default_factory=list)
@@ -154,13 +155,6 @@ def _lines(name: str) -> Iterable[str]:
         return [os.fsdecode(part) for part in data.split(b"\0") if part]
     lines = [os.fsdecode(line.strip(b"\r")) for line in data.split(b"\n")]
     return [line for line in lines if line.strip() and not line.startswith("#")]
-
-
-def is_known(path: str) -> bool:
-    """Whether a file's name is that of a picture that can be read."""
-    from loopsr.io.formats import SUFFIXES  # slow import: not for --help
-
-    return Path(path).suffix.lower() in SUFFIXES
 
 
 def _real(path: str | None) -> str | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loopsr.apps.batch.kinds import is_video
 from loopsr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,25 +40,31 @@ def plan_jobs(
     folder: bool,
     template: Template,
     format: str | None,
+    preview: bool = False,
 ) -> list[Job]:
     """Pair every input with its output.
 
     ``output`` is a file, a folder (see ``is_folder``), ``-``, or None for beside the input; in a
     folder the trees of the inputs are mirrored. Names may still clash: see ``check_clashes`` and
-    ``rename_jobs``. Raises ``UsageError`` when streams are mixed with several files, or a name does
-    not say its format.
+    ``rename_jobs``. ``preview`` asks for a picture of each video. Raises ``UsageError`` when
+    streams are mixed with several files, or a name does not say its format.
     """
     if output == STREAM or any(source.path == STREAM for source in sources):
         jobs = [_stream_job(sources, output)]
     elif output is None or folder:
         jobs = [
-            _named_job(source, number, output=output, template=template, format=format)
+            _named_job(
+                source, number, output=output, template=template, format=format, preview=preview
+            )
             for number, source in enumerate(sources, 1)
         ]
     else:
         jobs = [Job(sources[0].path, output)]
     for job in jobs:
-        _check_extension(job.target, format)
+        if is_video(job.source) and job.target != STREAM:
+            _check_video_extension(job.target, preview)
+        else:
+            _check_extension(job.target, format)
     return jobs
 
 
@@ -82,9 +89,19 @@ def _stream_job(sources: Sequence[Source], output: str | None) -> Job:
 
 
 def _named_job(
-    source: Source, number: int, *, output: str | None, template: Template, format: str | None
+    source: Source,
+    number: int,
+    *,
+    output: str | None,
+    template: Template,
+    format: str | None,
+    preview: bool,
 ) -> Job:
-    name = template.fill(source.path, number=number, extension=_extension(source.path, format))
+    if is_video(source.path):
+        extension = ".png" if preview else _container(source.path)
+    else:
+        extension = _extension(source.path, format)
+    name = template.fill(source.path, number=number, extension=extension)
     if output is None:
         return Job(source.path, str(Path(source.path).with_name(name)))
     key = f"{source.below}/{name}" if source.below else name
@@ -100,6 +117,27 @@ def _extension(source: str, format: str | None) -> str:
     # A format that cannot be written becomes PNG, which loses nothing.
     own = Path(source).suffix
     return own if own.lower() in SUFFIXES else ".png"
+
+
+def _container(source: str) -> str:
+    from loopsr.io.video.codecs import CONTAINERS
+
+    # One that is not written becomes Matroska, which holds everything.
+    own = Path(source).suffix
+    return own if own.lower() in CONTAINERS else ".mkv"
+
+
+def _check_video_extension(target: str, preview: bool) -> None:
+    from loopsr.io.video.codecs import CONTAINERS
+
+    suffix = Path(target).suffix.lower()
+    if preview and suffix != ".png":
+        raise UsageError(f"a preview is a PNG, but {target!r} is named otherwise; end it in .png")
+    if not preview and suffix not in CONTAINERS:
+        raise UsageError(
+            f"the name {target!r} does not say the container of a video; "
+            f"end it in one of {' '.join(CONTAINERS)}"
+        )
 
 
 def _check_extension(target: str, format: str | None) -> None:

@@ -6,10 +6,12 @@ import string
 from dataclasses import dataclass
 from pathlib import Path
 
+from loopsr.apps.batch.kinds import is_video
 from loopsr.apps.batch.settings import Size
 from loopsr.errors import UnknownNameError, UsageError
 
 DEFAULT = "{stem}_{size}{ext}"
+PREVIEW = "{stem}_{size}_preview{ext}"
 FIELDS: dict[str, str] = {
     "stem": "the input's name without its ending",
     "ext": "the ending of the format that is written, with its point",
@@ -22,25 +24,30 @@ FIELDS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Template:
-    """A checked template; ``fill`` gives the name of one result."""
+    """A checked template; ``fill`` gives the name of one result.
+
+    ``video_size`` is the size that videos are enlarged to, where it is another one.
+    """
 
     text: str
     size: Size
+    video_size: Size | None = None
 
     def fill(self, source: str, *, number: int, extension: str) -> str:
         """The name for an input; ``extension`` is that of its format, with the point."""
         path = Path(source)
+        size = (self.video_size if is_video(source) else None) or self.size
         return self.text.format(
             stem=path.stem,
             ext=extension,
-            scale=f"{self.size.scale:g}" if self.size.scale is not None else "",
-            size=self.size.label(),
+            scale=f"{size.scale:g}" if size.scale is not None else "",
+            size=size.label(),
             parent=path.absolute().parent.name,
             number=number,
         )
 
 
-def parse_template(text: str, size: Size) -> Template:
+def parse_template(text: str, size: Size, video_size: Size | None = None) -> Template:
     """Check a template. Raises ``UsageError``; for an unknown field it names the nearest."""
     try:
         parts = list(string.Formatter().parse(text))
@@ -68,4 +75,4 @@ def parse_template(text: str, size: Size) -> Template:
             )
     if not text.strip() or text.startswith("."):
         raise UsageError(f"the name {text!r} is empty or hidden; write it like {DEFAULT!r}")
-    return Template(text, size)
+    return Template(text, size, video_size)

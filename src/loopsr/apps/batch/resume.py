@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from loopsr.apps.batch.jobs import STREAM, Job, is_counted
+from loopsr.apps.batch.kinds import is_video
 from loopsr.apps.batch.record import Entry, Record, is_intact, is_same
-from loopsr.errors import ImageReadError, ImageWriteError
+from loopsr.errors import ImageReadError, ImageWriteError, VideoReadError
 
 Collision = Literal["error", "overwrite", "skip", "rename"]
 
@@ -57,7 +58,7 @@ def _reason(job: Job, entry: Entry | None, settings: str) -> str:
 
 
 def _is_damaged(target: Path) -> bool:
-    """Whether a result that is not what was written is no whole picture either.
+    """Whether a result that is not what was written is no whole picture, or no video, either.
 
     What a crash or a full disk left is made again; what someone retouched is theirs.
     """
@@ -65,12 +66,24 @@ def _is_damaged(target: Path) -> bool:
 
     if not target.is_file():
         return False
+    if is_video(str(target)):
+        return not _opens(target)
     try:
         for _ in open_picture(target).rows():
             pass
     except ImageReadError:
         return True
     return False
+
+
+def _opens(video: Path) -> bool:
+    from loopsr.io.video.clip import open_clip
+
+    try:
+        open_clip(video)
+    except VideoReadError:
+        return False
+    return True
 
 
 def earlier_name(record: Record, settings: str) -> Callable[[Job], Job | None]:

@@ -35,11 +35,14 @@ _AHEAD = 8  # jobs a lane that may be done before the first of them is told
 
 
 class Watch(Protocol):
-    """Is told, from several threads, which jobs are in the works and how far they are, 0 to 1."""
+    """Is told, from several threads, which jobs are in the works and how far they are, 0 to 1.
+
+    ``note`` is more of it in words, or "".
+    """
 
     def begin(self, number: int, source: str) -> None: ...
 
-    def advance(self, number: int, done: float) -> None: ...
+    def advance(self, number: int, done: float, note: str = "") -> None: ...
 
 
 class Unwatched:
@@ -48,7 +51,7 @@ class Unwatched:
     def begin(self, number: int, source: str) -> None:
         """Nothing."""
 
-    def advance(self, number: int, done: float) -> None:
+    def advance(self, number: int, done: float, note: str = "") -> None:
         """Nothing."""
 
 
@@ -211,8 +214,8 @@ class _Hall:
             seal=note.add,
         )
 
-        def progress(done: float) -> bool:
-            self._watch.advance(number, done)
+        def progress(done: float, note: str = "") -> bool:
+            self._watch.advance(number, done, note)
             return not self._stopped()
 
         result = do_job(job, settings, self._upscaler, progress, place)

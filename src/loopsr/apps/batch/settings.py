@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -29,6 +29,21 @@ class Size:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VideoWishes:
+    """The options that hold for the videos of a run; times in seconds.
+
+    ``size`` None: that of the pictures. ``preview`` asks for one frame instead of the video.
+    """
+
+    size: Size | None = None
+    codec: str | None = None
+    crf: int | None = None
+    start: float = 0.0
+    duration: float | None = None
+    preview: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The options that hold for every input of a run. JSON-able by ``asdict``."""
 
@@ -37,6 +52,7 @@ class Settings:
     quality: int | None = None
     lossless: bool = False
     overwrite: bool = False
+    video: VideoWishes = field(default_factory=VideoWishes)
 
 
 def fingerprint(settings: Settings, identity: dict[str, Any]) -> str:

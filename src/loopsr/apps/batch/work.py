@@ -7,9 +7,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from loopsr.apps.batch.jobs import STREAM, Job
+from loopsr.apps.batch.kinds import is_video
 from loopsr.apps.batch.settings import Settings
 from loopsr.errors import ImageReadError, ImageWriteError
 
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
     from loopsr.engine.files import OpenedFile
     from loopsr.engine.upscaler import Upscaler
 
-# Told the fraction that is done, 0 to 1; may return False to stop.
-Progress = Callable[[float], bool | None]
+
+class Progress(Protocol):
+    """Told the fraction that is done, 0 to 1, and more in words; may return False to stop."""
+
+    def __call__(self, done: float, note: str = "", /) -> bool | None: ...
+
 
 _MAX_STDIN = 1 << 30  # bytes; it is held in memory
 
@@ -55,6 +60,10 @@ def do_job(
 
 def worker_of(job: Job) -> Worker:
     """The worker for the kind of a job's input, told by its name."""
+    if is_video(job.source):
+        from loopsr.apps.batch.video import upscale_video
+
+        return upscale_video
     return upscale_picture
 
 

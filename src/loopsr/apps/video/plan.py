@@ -21,8 +21,8 @@ from loopsr.io.video.mux import Cut
 DEFAULT_SCALE = 2.0
 # A segment is what a kill can cost, and a key frame: as many frames as this many output pixels
 # have, within bounds.
-_SEGMENT_PIXELS = 400_000_000
-_LEAST, _MOST = 32, 250
+_SEGMENT_PIXELS = 150_000_000
+_LEAST, _MOST = 32, 120
 
 
 @dataclass(frozen=True, kw_only=True)
