@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from string import Template
 
-import numpy as np
-
+from loopsr.apps.compare.page import Column, Page, Pixels, Sheet
 from loopsr.engine.files import FileResult, upscale_file
+from loopsr.engine.opener import open_model
 from loopsr.engine.upscaler import Upscaler
 from loopsr.io.libvips import vips
-from loopsr.ops.resize import resize
 
 SAMPLE = "osprey.png"
-_ZOOM = 6  # of the detail panes
-_LOOK = (0.885, 0.135)  # where they look at first, as a share of width and height: the bird's head
+_LOOK = (0.885, 0.135)  # where the closer look begins, in shares: the bird's head
+_CUT = 72.0  # where the slider stands, in percent: on the bird
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +52,8 @@ def run(
     )
     pixels = vips().Image.new_from_buffer(sample, "").numpy()
     plan = upscaler.plan((pixels.shape[1], pixels.shape[0]), scale=scale)
-    bicubic.write_bytes(_png(np.asarray(resize(pixels, scale=scale))))
+    enlarged = open_model("bicubic", scale=scale)(pixels)
+    bicubic.write_bytes(_png(enlarged))
     page = folder / "compare.html"
     demo = DemoResult(
         upscaled=done,
@@ -65,35 +63,35 @@ def run(
         bicubic=bicubic,
         page=page,
     )
-    page.write_text(_page(demo, sample=sample, scale=scale), encoding="utf-8")
+    page.write_text(_page(demo, pixels, enlarged, scale=scale), encoding="utf-8")
     return demo
 
 
-def _png(pixels: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bytes:
+def _png(pixels: Pixels) -> bytes:
     return bytes(vips().Image.new_from_array(pixels, interpretation="srgb").pngsave_buffer())
 
 
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
-def _page(demo: DemoResult, *, sample: bytes, scale: int) -> str:
+def _page(demo: DemoResult, sample: Pixels, bicubic: Pixels, *, scale: int) -> str:
     """The page with its three pictures inside, so that it works from anywhere, offline."""
     done = demo.upscaled
-    template = (resources.files("loopsr.apps") / "assets" / "compare.html").read_text("utf-8")
-    return Template(template).substitute(
-        model=done.model,
-        scale=scale,
-        parameters=f"{demo.parameters:,}",
-        seconds=f"{done.seconds:.2f} s",
-        source_width=done.source_width,
-        source_height=done.source_height,
-        width=done.width,
-        height=done.height,
-        zoom=_ZOOM,
-        look_x=_LOOK[0],
-        look_y=_LOOK[1],
-        input=_data_uri(sample),
-        before=_data_uri(demo.bicubic.read_bytes()),
-        after=_data_uri(demo.result.read_bytes()),
+    page = Page(
+        title=f"{scale} times larger, by bicubic and by loopsr",
+        intro=[
+            f"Left of the line: bicubic, as most programs enlarge. Right: `{done.model}`. "
+            "Drag the line, or use the arrow keys."
+        ],
+        closing=["Now one of yours: `loopsr upscale YOUR_PHOTO.jpg`"],
+        credit="Photograph: Perched osprey, CC0. ",
     )
+    result = vips().Image.new_from_file(str(demo.result)).numpy()
+    facts = (
+        ("input", f"{done.source_width} x {done.source_height} pixels"),
+        ("result", f"{done.width} x {done.height} pixels"),
+        ("network", f"{done.model}, {demo.parameters:,} parameters"),
+        ("time", f"{done.seconds:.2f} s, on the CPU"),
+    )
+    columns = (Column(name="bicubic", pixels=bicubic), Column(name=done.model, pixels=result))
+    page.add(
+        Sheet(name="", input=sample, columns=columns, look=_LOOK, cut=_CUT, crops=0, facts=facts)
+    )
+    return page.html()

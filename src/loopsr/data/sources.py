@@ -59,7 +59,7 @@ def find_pictures(folders: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for folder in map(Path, folders):
         if not folder.exists():
-            raise UsageError(f"no folder {str(folder)!r}; pass a folder of pictures")
+            raise UsageError(f"no folder or picture {str(folder)!r}; check the path")
         inside = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*"))
         files = [p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file()]
         if not files:

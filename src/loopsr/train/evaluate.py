@@ -46,19 +46,30 @@ class Score:
     values: Mapping[str, float]
 
 
-def reduced(path: Path, *, scale: int) -> tuple[Pixels, Pixels]:
-    """A sharp picture, cut to a multiple of the scale, and its bicubic reduction: (lr, hr)."""
-    hr = crop_to_multiple(read_rgb(path), scale)
+def reduce_picture(picture: Pixels, *, name: str, scale: int) -> tuple[Pixels, Pixels]:
+    """A sharp picture's bicubic reduction, and itself cut to a multiple of the scale: (lr, hr)."""
+    hr = crop_to_multiple(picture, scale)
     if 0 in hr.shape:
-        raise UsageError(f"{path} is smaller than {scale} pixels; take it out of the folder")
+        raise ImageError(f"{name} is smaller than {scale} pixels; take it out of the folder")
     return resize(hr, scale=1 / scale).astype(np.uint8, copy=False), hr
 
 
 def measure(
-    output: Pixels, hr: Pixels, *, scale: int, metrics: Mapping[str, Metric] = METRICS
+    output: Pixels,
+    hr: Pixels,
+    *,
+    name: str,
+    scale: int,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> dict[str, float]:
-    """The value of each metric, with a border of ``scale`` pixels cut."""
-    return {name: metric(output, hr, border=scale) for name, metric in metrics.items()}
+    """The value of each metric, with a border of ``scale`` pixels cut.
+
+    Raises ``ImageError`` for the picture ``name`` when too little is left of it.
+    """
+    try:
+        return {key: metric(output, hr, border=scale) for key, metric in metrics.items()}
+    except UsageError as error:
+        raise ImageError(f"{name}: {error}") from error
 
 
 def score_folder(
@@ -66,14 +77,11 @@ def score_folder(
 ) -> Iterator[Score]:
     """Measure ``upscale``, (h, w, 3) uint8 to (s*h, s*w, 3) uint8, on each picture of a folder."""
     for path in pictures_of(folder):
-        lr, hr = reduced(path, scale=scale)
+        lr, hr = reduce_picture(read_rgb(path), name=str(path), scale=scale)
         start = time.perf_counter()
         output = upscale(lr)
         seconds = time.perf_counter() - start
-        try:
-            values = measure(output, hr, scale=scale, metrics=metrics)
-        except UsageError as error:
-            raise ImageError(f"{path}: {error}") from error
+        values = measure(output, hr, name=str(path), scale=scale, metrics=metrics)
         yield Score(picture=path.stem, values=values | {"seconds": seconds})
 
 
