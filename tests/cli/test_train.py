@@ -69,7 +69,7 @@ def test_a_run_ends_in_packaged_and_scored_weights(pictures: Path, tmp_path: Pat
         (["lrnx4"], UnknownNameError, "did you mean lrn_x4"),
         (["lrn_x4"], UsageError, "type --hr FOLDER"),
         (["lrn_x4", "--set", "step=1"], UnknownNameError, "did you mean steps"),
-        (["lrn_x4", "--hr", "no-such-folder"], UsageError, "no folder 'no-such-folder'"),
+        (["lrn_x4", "--hr", "no-such-folder"], UsageError, "no folder or picture 'no-such-folder'"),
         (["lrn_x4", "--package-only"], UsageError, "no run in"),
     ],
 )
