@@ -62,10 +62,25 @@ def test_a_run_ends_in_packaged_and_scored_weights(pictures: Path, tmp_path: Pat
     assert (out / "checkpoint.safetensors").read_bytes() == before
 
 
+def test_tensorboard_and_plot(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run("lrn_x2", "--hr", pictures, "--out", out, *SHORT, "--tensorboard", "--resident")
+    (events,) = (out / "tensorboard").iterdir()
+    assert events.name.startswith("events.out.tfevents")
+    assert run("--plot", out).stdout == f"{out / 'log.png'}\n"
+    assert (out / "log.png").read_bytes().startswith(b"\x89PNG")
+    target = tmp_path / "both.svg"
+    run("--plot", out, out / "log.jsonl", "--out", target)
+    assert target.read_text().startswith("<?xml")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ([], UsageError, "no recipe was given; use one of loop_x2"),
+        (["lrn_x2", "lrn_x4"], UsageError, "2 recipes were given; use one of"),
+        (["--plot"], UsageError, "no run was given; type: loopsr train --plot"),
+        (["--plot", "no-such-run"], UsageError, "no log.jsonl in no-such-run"),
         (["lrnx4"], UnknownNameError, "did you mean lrn_x4"),
         (["lrn_x4"], UsageError, "type --hr FOLDER"),
         (["lrn_x4", "--set", "step=1"], UnknownNameError, "did you mean steps"),

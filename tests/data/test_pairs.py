@@ -92,3 +92,28 @@ def test_pipelines_have_names_and_can_be_printed(tmp_path: Path) -> None:
     image = np.zeros((4, 4, 3), np.uint8)
     with pytest.raises(UnknownNameError, match="degradation step"):
         degrade(image, scale=2, steps=(("bicubc", {}),), rng=np.random.default_rng())
+
+
+def test_parts_together_are_the_whole_batch() -> None:
+    pairs = make((9, 12), (20, 7))
+    options = {"batch": 6, "patch": 4, "seed": 3, "choices": 2}
+    whole = Sampler(pairs, **options)
+    parts = [Sampler(pairs, **options, part=(i, 3)) for i in range(3)]
+    for _ in range(2):
+        lr, hr = whole.draw()
+        cut = [part.draw() for part in parts]
+        assert np.array_equal(lr, np.concatenate([c[0] for c in cut]))
+        assert np.array_equal(hr, np.concatenate([c[1] for c in cut]))
+    assert all(part.state() == whole.state() for part in parts)
+    with pytest.raises(UsageError, match=r"batch of 6 .* 4 processes; pass --set batch=4"):
+        Sampler(pairs, **options, part=(0, 4))
+
+
+def test_crops_reach_every_place_and_no_further() -> None:
+    pairs = make((7, 9))
+    sampler = Sampler(pairs, batch=2000, patch=4, seed=0)
+    places, ways = sampler.places()
+    assert places.shape == (2000, 1, 3)
+    assert set(places[:, 0, 1].tolist()) == set(range(4))
+    assert set(places[:, 0, 2].tolist()) == set(range(6))
+    assert set(ways.tolist()) == set(range(8))

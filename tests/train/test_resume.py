@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from loopsr.data.pairs import Sampler
 from loopsr.errors import TrainingError
-from loopsr.train import loop
-from loopsr.train.checkpoint import load_tensors, read_state
+from loopsr.train import loop, objective
+from loopsr.train.checkpoint import load_tensors, read_state, save_tensors
 from loopsr.train.recipe import Recipe
 
 RECIPE = Recipe(
@@ -51,7 +52,7 @@ class Killed(BaseException):
 
 def kill_in(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Let training fail in its step number ``step``, before anything of that step is kept."""
-    original, calls = loop.total_loss, 0
+    original, calls = objective.total_loss, 0
 
     def stop(*arguments: object, **options: object) -> torch.Tensor:
         nonlocal calls
@@ -60,7 +61,7 @@ def kill_in(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
             raise Killed
         return original(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "total_loss", stop)
+    monkeypatch.setattr(objective, "total_loss", stop)
 
 
 @pytest.mark.parametrize("step", [1, 4, 6])
@@ -90,7 +91,7 @@ def test_control_a_lost_sampler_state_is_noticed(
     kill_in(monkeypatch, 5)
     with pytest.raises(Killed):
         run(pictures, tmp_path / "parts")
-    monkeypatch.setattr(loop.Sampler, "restore", lambda self, state: None)
+    monkeypatch.setattr(Sampler, "restore", lambda self, state: None)
     run(pictures, tmp_path / "parts")
     with pytest.raises(AssertionError):
         assert_same(final(tmp_path / "whole"), final(tmp_path / "parts"))
@@ -146,7 +147,7 @@ def test_time_budget_goes_on_with_the_time_that_is_left(pictures: Path, tmp_path
 def test_a_loss_that_is_not_finite_stops_the_run(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, calls = loop.total_loss, 0
+    original, calls = objective.total_loss, 0
 
     def poison(*arguments: object, **options: object) -> torch.Tensor:
         nonlocal calls
@@ -154,8 +155,46 @@ def test_a_loss_that_is_not_finite_stops_the_run(
         loss = original(*arguments, **options)  # type: ignore[arg-type]
         return loss * float("nan") if calls == 5 else loss
 
-    monkeypatch.setattr(loop, "total_loss", poison)
+    monkeypatch.setattr(objective, "total_loss", poison)
     with pytest.raises(TrainingError, match=r"not finite at step 5.*learning_rate"):
         run(pictures, tmp_path / "out")
     assert read_state(tmp_path / "out" / loop.CHECKPOINT)["step"] == 4
     assert (tmp_path / "out" / "diverged.safetensors").is_file()
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+from loopsr.errors import TrainingError
+from loopsr.train import loop
+from loopsr.train.recipe import Recipe
+
+recipe = Recipe.from_json(Path(sys.argv[1]).read_text())
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write then fails, as on a full disk
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), -1))
+try:
+    loop.train(recipe, hr=[sys.argv[2]], out=sys.argv[3], threads=1, device="cpu")
+except TrainingError as error:
+    sys.exit(str(error))
+"""
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(pictures, out, Recipe.from_json(RECIPE.to_json().replace('"steps": 7', '"steps": 2')))
+    state = read_state(out / loop.CHECKPOINT)
+    state["recipe"] = RECIPE.to_json()  # as if it had been stopped on its way to step 7
+    save_tensors(out / loop.CHECKPOINT, final(out), {"loopsr.training": json.dumps(state)})
+    before = (out / loop.CHECKPOINT).read_bytes()
+    (tmp_path / "recipe.json").write_text(RECIPE.to_json())
+    code = [sys.executable, "-c", LIMITED, str(tmp_path / "recipe.json"), str(pictures), str(out)]
+    environment = os.environ | {"PYTHONPATH": str(Path(loop.__file__).parents[2])}
+    done = subprocess.run(
+        [*code, str(len(before) // 2)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "checkpoint.safetensors cannot be written" in done.stderr
+    assert "goes on from the last checkpoint" in done.stderr
+    assert (out / loop.CHECKPOINT).read_bytes() == before
+    assert not list(out.glob("*.part"))
+    assert run(pictures, out).steps == 7

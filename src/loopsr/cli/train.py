@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,33 +27,43 @@ _ELSEWHERE = (*_WORDS, "name", "network", "network_config", "scale", "degradatio
 
 
 @click.command("train")
-@click.argument("recipe", required=False)
+@click.argument("names", nargs=-1, metavar="[RECIPE | RUN...]")
 @click.option("--hr", multiple=True, type=_FOLDER, help="Folder of sharp pictures; repeatable.")
 @click.option("--valid", multiple=True, type=_FOLDER, help="Folder of validation pictures.")
 @click.option("--out", type=_FOLDER, help="Run folder.  [default: runs/RECIPE]")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change a setting.")
 @click.option("--threads", type=click.IntRange(1), help="Threads; 1 is reproducible to the bit.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--resident/--no-resident", default=None, help="Pictures in the device's memory.")
+@click.option("--compile/--no-compile", "compiled", default=None, help="Compile the step.")
+@click.option("--tensorboard", is_flag=True, help="Log to RUN/tensorboard as well.")
 @click.option("--bench", multiple=True, type=_FOLDER, help="Benchmark set to score for the card.")
 @click.option("--package-only", is_flag=True, help="Package the run folder as it is now.")
 @click.option("--install", is_flag=True, help="Put the finished weights into the package.")
+@click.option("--plot", is_flag=True, help="Plot the logs of RUN... into --out FILE.png or .svg.")
 @click.option("--list", "show_list", is_flag=True, help="List the recipes.")
 @click.option("--show", is_flag=True, help="Print the settings as JSON and stop.")
-def command(recipe: str | None, show_list: bool, **options: Any) -> None:
+def command(names: tuple[str, ...], show_list: bool, **options: Any) -> None:
     """Train RECIPE on folders of pictures; the same command goes on after a stop.
 
     Any setting can be changed: --set steps=500 --set optim.learning_rate=1e-3. Without --valid a
     few pictures are held out. The run folder holds checkpoint, log.jsonl and the finished weights
     (safetensors, ONNX, golden tensors). Nothing is trained twice: on a finished run, the command
-    packages again.
+    packages again. On a GPU the pictures lie in its memory and the step is compiled, unless told
+    otherwise. Several GPUs: torchrun --nproc-per-node 4 -m loopsr train RECIPE --hr FOLDER...
     """
     from loopsr.recipes import RECIPES, find_recipe
 
     if show_list:
         click.echo("\n".join(RECIPES))
         return
-    if recipe is None:
-        raise UsageError(f"no recipe was given; use one of {', '.join(RECIPES)}")
+    if options["plot"]:
+        click.echo(_plot([Path(name) for name in names], options["out"]))
+        return
+    if len(names) != 1:
+        got = f"{len(names)} recipes were" if names else "no recipe was"
+        raise UsageError(f"{got} given; use one of {', '.join(RECIPES)}")
+    recipe = names[0]
     from loopsr.train.recipe import override
 
     chosen = override(find_recipe(recipe), options["settings"])
@@ -60,19 +72,50 @@ def command(recipe: str | None, show_list: bool, **options: Any) -> None:
         return
     out = options["out"] or Path("runs") / recipe
     result = _package_only(chosen, out) if options["package_only"] else _train(chosen, out, options)
-    click.echo(json.dumps(_package(result, out, options["bench"], install=options["install"])))
+    if result is not None:
+        click.echo(json.dumps(_package(result, out, options["bench"], install=options["install"])))
 
 
-def _train(recipe: Recipe, out: Path, options: dict[str, Any]) -> tuple[nn.Module, ModelCard]:
-    """Train to the end; the network with the averaged weights and its card."""
+def _plot(runs: list[Path], target: Path | None) -> Path:
+    """Plot the logs of runs, without more said into the first one's folder; where that is."""
+    if not runs:
+        raise UsageError("no run was given; type: loopsr train --plot runs/NAME...")
+    from loopsr.train.plot import plot
+
+    target = target or (runs[0] if runs[0].is_dir() else runs[0].parent) / "log.png"
+    plot(runs, target)
+    return target
+
+
+def _train(
+    recipe: Recipe, out: Path, options: dict[str, Any]
+) -> tuple[nn.Module, ModelCard] | None:
+    """Train to the end; the network with the averaged weights and its card.
+
+    None in all processes of ``torchrun`` but the first: one is enough to package the result.
+    """
     if not options["hr"]:
         raise UsageError("no pictures were given; type --hr FOLDER")
     _need_torch()
+    from loopsr.train.board import board
+    from loopsr.train.distributed import is_first
     from loopsr.train.loop import train
 
-    _log_to_stderr()
-    keys = ("hr", "valid", "threads", "device")
-    trained = train(recipe, out=out, report=_report, **{key: options[key] for key in keys})
+    if is_first():
+        _log_to_stderr()
+    keys = ("hr", "valid", "threads", "device", "resident", "compiled")
+    with contextlib.ExitStack() as stack:
+        reports: list[Callable[[dict[str, Any]], None]] = [_report]
+        if options["tensorboard"]:
+            reports.append(stack.enter_context(board(out / "tensorboard")))
+
+        def report(line: dict[str, Any]) -> None:
+            for each in reports:
+                each(line)
+
+        trained = train(recipe, out=out, report=report, **{key: options[key] for key in keys})
+    if not is_first():
+        return None
     return trained.network, _card(trained.network, recipe, trained.steps, trained.seconds)
 
 

@@ -13,6 +13,7 @@ from loopsr.errors import UsageError
 
 log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
+Integers = NDArray[np.int64]
 
 
 def turn(image: Pixels, way: int) -> Pixels:
@@ -34,13 +35,26 @@ class Sampler:
     """Draws batches: a picture by its area, a place in it, one of 8 turns, alike on both crops."""
 
     def __init__(
-        self, pairs: Pairs, *, batch: int, patch: int, seed: int, choices: int = 1
+        self,
+        pairs: Pairs,
+        *,
+        batch: int,
+        patch: int,
+        seed: int,
+        choices: int = 1,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         """Prepare for ``batch`` crops of ``patch`` x ``patch`` input pixels.
 
         Each is the one with the most detail of ``choices`` that are drawn: skies teach little.
-        Pictures smaller than a crop are left out with a warning; ``UsageError`` when none is left.
+        ``part`` (i, n) cuts only the i-th of n equal parts of every batch. Pictures smaller than a
+        crop are left out with a warning; ``UsageError`` when none is left, or no equal parts.
         """
+        if batch % part[1]:
+            raise UsageError(
+                f"a batch of {batch} cannot be split evenly among {part[1]} processes; "
+                f"pass --set batch={part[1] * max(1, batch // part[1])}"
+            )
         keep = [i for i, lr in enumerate(pairs.lr) if min(lr.shape[:2]) >= patch]
         if not keep:
             raise UsageError(
@@ -53,42 +67,48 @@ class Sampler:
                 len(pairs.lr) - len(keep),
                 len(pairs.lr),
             )
-        self.scale, self.batch, self.patch = pairs.scale, batch, patch
-        self._choices = choices
-        self._lr = [pairs.lr[i] for i in keep]
-        self._hr = [pairs.hr[i] for i in keep]
-        area = np.array([lr.shape[0] * lr.shape[1] for lr in self._lr], np.float64)
+        self.scale, self.batch, self.patch, self.choices = pairs.scale, batch, patch, choices
+        self.lr = [pairs.lr[i] for i in keep]
+        self.hr = [pairs.hr[i] for i in keep]
+        self._sides = np.array([lr.shape[:2] for lr in self.lr], np.int64)
+        area = self._sides.prod(axis=1).astype(np.float64)
         self._edges = np.cumsum(area) / area.sum()
+        size = batch // part[1]
+        self._own = slice(part[0] * size, (part[0] + 1) * size)
         self._rng = np.random.default_rng(seed)
+
+    def places(self) -> tuple[Integers, Integers]:
+        """Where the crops of the next batch may lie, and how they are turned.
+
+        (n, choices, 3) of picture, top and left in input pixels, and (n,) of 0 to 7, for the
+        ``n`` crops of the own part. The numbers of the whole batch are drawn, whoever cuts it.
+        """
+        drawn = self._rng.random((self.batch, self.choices, 3))
+        ways = self._rng.integers(8, size=self.batch, dtype=np.int64)
+        picture = np.searchsorted(self._edges, drawn[..., 0], "right")
+        picture = np.minimum(picture, len(self.lr) - 1)
+        corner = (drawn[..., 1:] * (self._sides[picture] - self.patch + 1)).astype(np.int64)
+        places = np.concatenate([picture[..., None].astype(np.int64), corner], axis=-1)
+        return places[self._own], ways[self._own]
 
     def draw(self) -> tuple[Pixels, Pixels]:
         """The next batch: (n, p, p, 3) inputs and (n, s*p, s*p, 3) targets, uint8."""
-        n, p, s = self.batch, self.patch, self.scale
+        places, ways = self.places()
+        n, p, s = len(ways), self.patch, self.scale
         lr = np.empty((n, p, p, 3), np.uint8)
         hr = np.empty((n, p * s, p * s, 3), np.uint8)
-        for j in range(n):
-            places = [self._place() for _ in range(self._choices)]
-            i, y, x = max(places, key=self._detail) if len(places) > 1 else places[0]
-            way = int(self._rng.integers(8))
-            lr[j] = turn(self._lr[i][y : y + p, x : x + p], way)
-            hr[j] = turn(self._hr[i][y * s : (y + p) * s, x * s : (x + p) * s], way)
+        for j, (options, way) in enumerate(zip(places.tolist(), ways.tolist(), strict=True)):
+            i, y, x = max(options, key=self._detail) if len(options) > 1 else options[0]
+            lr[j] = turn(self.lr[i][y : y + p, x : x + p], way)
+            hr[j] = turn(self.hr[i][y * s : (y + p) * s, x * s : (x + p) * s], way)
         return lr, hr
-
-    def _place(self) -> tuple[int, int, int]:
-        """A picture's number, and the top and left of a crop in it."""
-        drawn = int(np.searchsorted(self._edges, self._rng.random(), "right"))
-        i = min(drawn, len(self._lr) - 1)
-        height, width = self._lr[i].shape[:2]
-        y = int(self._rng.integers(height - self.patch + 1))
-        x = int(self._rng.integers(width - self.patch + 1))
-        return i, y, x
 
     def _detail(self, place: tuple[int, int, int]) -> float:
         i, y, x = place
-        return detail(self._lr[i][y : y + self.patch, x : x + self.patch])
+        return detail(self.lr[i][y : y + self.patch, x : x + self.patch])
 
     def state(self) -> dict[str, Any]:
-        """JSON-able state after the batches drawn so far."""
+        """JSON-able state after the batches drawn so far; the same for every part."""
         return dict(self._rng.bit_generator.state)
 
     def restore(self, state: dict[str, Any]) -> None:

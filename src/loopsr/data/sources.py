@@ -36,7 +36,10 @@ _FORMAT = 1  # raise it when the layout of the cache changes
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Aligned pictures: ``hr[i]`` is (s*h, s*w, 3) uint8, ``lr[i]`` its (h, w, 3) degraded twin."""
+    """Aligned pictures: ``hr[i]`` is (s*h, s*w, 3) uint8, ``lr[i]`` its (h, w, 3) degraded twin.
+
+    A picture with several twins is there once for each, as the same object in ``hr``.
+    """
 
     scale: int
     names: tuple[str, ...]
@@ -104,13 +107,16 @@ def crop_to_multiple(image: Pixels, scale: int) -> Pixels:
     return image[:height, :width]
 
 
-def _key(files: Sequence[Path], scale: int, steps: Sequence[Step]) -> str:
+def _key(files: Sequence[Path], scale: int, steps: Sequence[Step], variants: int) -> str:
     stats = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    text = json.dumps([_FORMAT, stats, scale, list(steps)], sort_keys=True)
+    what = [_FORMAT, stats, scale, list(steps), *([variants] if variants > 1 else [])]
+    text = json.dumps(what, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _build(files: Sequence[Path], target: Path, scale: int, steps: Sequence[Step]) -> None:
+def _build(
+    files: Sequence[Path], target: Path, scale: int, steps: Sequence[Step], variants: int
+) -> None:
     """Decode and degrade into ``target``; unreadable files are skipped with a warning."""
     shapes: list[tuple[int, int]] = []
     names: list[str] = []
@@ -125,12 +131,13 @@ def _build(files: Sequence[Path], target: Path, scale: int, steps: Sequence[Step
             if 0 in hr.shape:
                 log.warning("skipped: %s is smaller than %d pixels", path, scale)
                 continue
-            # Seeded by the name: a picture is degraded the same whatever lies beside it.
-            rng = np.random.default_rng(zlib.crc32(path.name.encode()))
-            lr = degrade(hr, scale=scale, steps=steps, rng=rng)
             hr_file.write(np.ascontiguousarray(hr).data)
-            lr_file.write(np.ascontiguousarray(lr).data)
-            shapes.append((lr.shape[0], lr.shape[1]))
+            for variant in range(variants):
+                # Seeded by the name: a picture is degraded the same whatever lies beside it.
+                rng = np.random.default_rng([zlib.crc32(path.name.encode()), variant])
+                lr = degrade(hr, scale=scale, steps=steps, rng=rng)
+                lr_file.write(np.ascontiguousarray(lr).data)
+            shapes.append((hr.shape[0] // scale, hr.shape[1] // scale))
             names.append(path.name)
     if not names:
         raise ImageReadError(f"none of {len(files)} pictures can be decoded; pass other folders")
@@ -141,19 +148,25 @@ def _build(files: Sequence[Path], target: Path, scale: int, steps: Sequence[Step
 
 
 def load_pairs(
-    files: Sequence[Path], *, scale: int, steps: Sequence[Step], cache: Path | None = None
+    files: Sequence[Path],
+    *,
+    scale: int,
+    steps: Sequence[Step],
+    variants: int = 1,
+    cache: Path | None = None,
 ) -> Pairs:
     """Open the cached pairs of these files, decoding them first when they are new.
 
-    Raises ``ImageReadError`` when not one picture can be decoded.
+    A random degradation is drawn ``variants`` times for each picture. Raises ``ImageReadError``
+    when not one picture can be decoded.
     """
-    key = _key(files, scale, steps)
+    key = _key(files, scale, steps, variants)
     folder = (cache or cache_folder()) / key
     if not (folder / "index.json").is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder.parent))
         try:
-            _build(files, work, scale, steps)
+            _build(files, work, scale, steps, variants)
             try:
                 work.rename(folder)
             except OSError:
@@ -163,11 +176,12 @@ def load_pairs(
             shutil.rmtree(work, ignore_errors=True)
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     shapes = [(int(h), int(w)) for h, w in index["shapes"]]
+    sharp = _views(folder / "hr.bin", [(h * scale, w * scale) for h, w in shapes])
     return Pairs(
         scale=scale,
-        names=tuple(index["names"]),
-        hr=_views(folder / "hr.bin", [(h * scale, w * scale) for h, w in shapes]),
-        lr=_views(folder / "lr.bin", shapes),
+        names=tuple(name for name in index["names"] for _ in range(variants)),
+        hr=tuple(view for view in sharp for _ in range(variants)),
+        lr=_views(folder / "lr.bin", [shape for shape in shapes for _ in range(variants)]),
         key=key,
     )
 

@@ -6,6 +6,7 @@ rest is JSON in the header.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -26,13 +27,24 @@ _STATE = "loopsr.training"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file so that a kill at any moment leaves the old file or the new one."""
+    """Write a safetensors file so that a kill at any moment leaves the old file or the new one.
+
+    So does a full disk, which raises ``TrainingError``.
+    """
     clean = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     part = path.with_name(path.name + ".part")
-    save_file(clean, part, metadata=dict(metadata))
-    with part.open("rb") as stream:
-        os.fsync(stream.fileno())
-    part.replace(path)
+    try:
+        save_file(clean, part, metadata=dict(metadata))
+        with part.open("rb") as stream:
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise TrainingError(
+            f"{path} cannot be written ({error}); make room or give rights, then repeat the "
+            "command: it goes on from the last checkpoint"
+        ) from error
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

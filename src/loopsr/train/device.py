@@ -10,16 +10,34 @@ from typing import Any
 import torch
 
 from loopsr.errors import UsageError
+from loopsr.train.distributed import local_rank
 
 
 def find_device(name: str) -> torch.device:
-    """``auto`` (a GPU if there is one), ``cpu`` or ``cuda``. Raises ``UsageError``."""
+    """``auto`` (a GPU if there is one), ``cpu`` or ``cuda``. Raises ``UsageError``.
+
+    Each process of ``torchrun`` takes a GPU of its own.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.device(name)
+        place = torch.device(name)
     except RuntimeError as error:
         raise UsageError(f"device {name!r} is unknown; use auto, cpu or cuda") from error
+    if place.type != "cuda":
+        return place
+    if not torch.cuda.is_available():
+        raise UsageError("torch finds no CUDA device here; pass --device cpu")
+    if place.index is None:
+        place = torch.device("cuda", local_rank())
+    if place.index >= torch.cuda.device_count():
+        raise UsageError(
+            f"there is no {place}: torch finds {torch.cuda.device_count()} CUDA devices; "
+            "start at most as many processes (torchrun --nproc-per-node)"
+        )
+    torch.cuda.set_device(place)
+    torch.backends.cudnn.benchmark = True  # all batches have one shape
+    return place
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:

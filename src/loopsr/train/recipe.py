@@ -61,6 +61,7 @@ class Recipe:
     paper: str = ""
     data: str = ""  # training pictures with their licences
     degradation: str = "bicubic"
+    variants: int = 1  # differently degraded twins of a picture; for random degradations
     loss: LossSettings = field(default_factory=LossSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     grow: float = 0.0  # share of the run, at its start, in which only the first step runs
@@ -78,7 +79,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check ranges. Raises ``UsageError``."""
-        for key in ("steps", "batch", "patch", "choices", "validate_every", "save_every", "scale"):
+        counts = ("steps", "batch", "patch", "choices", "variants", "scale")
+        for key in (*counts, "validate_every", "save_every"):
             if getattr(self, key) < 1:
                 raise UsageError(f"{key} is {getattr(self, key)}, at least 1 was expected")
         if not 0 <= self.ema < 1:

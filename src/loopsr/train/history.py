@@ -1,0 +1,64 @@
+"""``log.jsonl`` of a run: one JSON line a validation."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from loopsr.errors import TrainingError
+
+LOG = "log.jsonl"
+
+
+def log_line(
+    state: dict[str, Any], mark: dict[str, Any], *, rate: float, score: float
+) -> dict[str, Any]:
+    """What is logged of the steps between two states of the counters.
+
+    ``seconds`` are of the whole run, ``net_ms`` and ``data_ms`` a step; ``psnr_y`` is ``score``.
+    """
+    steps = state["step"] - mark["step"]
+    data, net = (state[key] - mark[key] for key in ("data_seconds", "net_seconds"))
+    return {
+        "step": state["step"],
+        "loss": (state["loss_sum"] - mark["loss_sum"]) / steps,
+        "learning_rate": rate,
+        "psnr_y": round(score, 4),
+        "data_ms": round(1e3 * data / steps, 2),
+        "net_ms": round(1e3 * net / steps, 2),
+        "seconds": round(state["data_seconds"] + state["net_seconds"], 1),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def append(path: Path, line: dict[str, Any]) -> None:
+    """Add a line. Raises ``TrainingError`` when it cannot be written."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise TrainingError(
+            f"{path} cannot be written ({error.strerror or error}); make room or give rights, then "
+            "repeat the command: it goes on from the last checkpoint"
+        ) from error
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log, whole ones only: a kill may have cut the last."""
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            line = json.loads(text)
+            if isinstance(line, dict) and isinstance(line.get("step"), int):
+                lines.append(line)
+    return lines
+
+
+def forget_after(path: Path, step: int) -> None:
+    """Drop lines of steps that a kill undid; they will be written again."""
+    if path.is_file():
+        kept = [json.dumps(line) + "\n" for line in read(path) if line["step"] <= step]
+        path.write_text("".join(kept), encoding="utf-8")

@@ -1,0 +1,68 @@
+"""The loss as a module: what wraps a network (DDP, the compiler) then sees all that is computed."""
+
+from __future__ import annotations
+
+import logging
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from loopsr.train.device import autocast
+from loopsr.train.distributed import World
+from loopsr.train.losses import total_loss
+from loopsr.train.recipe import LossSettings, Recipe
+
+log = logging.getLogger(__name__)
+
+
+class Objective(nn.Module):
+    """A network and what it is trained for: (lr, hr, iters) to the scalar loss."""
+
+    def __init__(self, network: nn.Module, settings: LossSettings) -> None:
+        """Hold ``network``; its parameters are this module's."""
+        super().__init__()
+        self.network = network
+        self._settings = settings
+
+    def forward(self, lr: Tensor, hr: Tensor, iters: int | None) -> Tensor:
+        """The loss of a batch; see ``total_loss``."""
+        return total_loss(self.network, lr, hr, self._settings, iters=iters)
+
+
+def make_objective(
+    network: nn.Module, recipe: Recipe, *, world: World, compiled: bool
+) -> nn.Module:
+    """``network`` with its loss, compiled when asked and possible, and shared by all processes."""
+    module: nn.Module = Objective(network, recipe.loss)
+    if compiled:
+        module = _compile(module, recipe, world)
+    if world.size == 1:
+        return module
+    # While a run grows, its later steps have no gradient.
+    return DistributedDataParallel(module, find_unused_parameters=recipe.grow > 0)
+
+
+def _compile(module: nn.Module, recipe: Recipe, world: World) -> nn.Module:
+    """``torch.compile``, tried out on an empty batch; the module itself where that fails."""
+    parameters = list(module.parameters())
+    side = recipe.patch
+    shape = (recipe.batch // world.size, 3, side, side)
+    lr = torch.zeros(shape, device=world.place).to(memory_format=torch.channels_last)
+    hr = lr.repeat_interleave(recipe.scale, 2).repeat_interleave(recipe.scale, 3)
+    hr = hr.contiguous(memory_format=torch.channels_last)
+    try:
+        faster = cast(nn.Module, torch.compile(module, dynamic=False))
+        for iters in (1, None) if recipe.grow > 0 else (None,):
+            with autocast(recipe.precision, world.place):
+                loss = faster(lr, hr, iters)
+            loss.backward()
+    except Exception as error:  # whatever a compiler can think of; training goes on without it
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = " ".join(lines[:2])  # the first is often a mere heading
+        log.info("torch.compile failed (%s); the steps run as they are, slower", reason)
+        faster = module
+    for parameter in parameters:
+        parameter.grad = None
+    return faster

@@ -1,0 +1,168 @@
+"""A run: its pictures, its network, and all that it carries from step to step."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from loopsr.data.degrade import pipeline
+from loopsr.data.pairs import Sampler
+from loopsr.data.sources import Pairs, find_pictures, load_pairs
+from loopsr.errors import TrainingError
+from loopsr.models import create
+from loopsr.train import average
+from loopsr.train.checkpoint import load_run, read_state, save_run, warm_start
+from loopsr.train.distributed import World
+from loopsr.train.objective import make_objective
+from loopsr.train.optim import make_optimisers
+from loopsr.train.recipe import FREE_SETTINGS, Recipe
+from loopsr.train.resident import ResidentSampler, fits
+from loopsr.train.validate import to_tensor
+
+log = logging.getLogger(__name__)
+Pixels = NDArray[np.uint8]
+VALIDATION_PICTURES = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """All that a run carries from step to step; what ``save`` writes is what it goes on from."""
+
+    network: nn.Module
+    objective: nn.Module  # the network with its loss: (lr, hr, iters) to a scalar
+    optimisers: list[torch.optim.Optimizer]
+    sampler: Sampler
+    draw: Callable[[], Iterable[Tensor]]  # the next batch on the device: lr, hr in [0, 1]
+    ema: average.Weights
+    state: dict[str, Any]  # counters, and what tells this run from another; JSON-able
+    checkpoint: Path
+
+    def save(self) -> None:
+        """Write the checkpoint. Raises ``TrainingError`` when it cannot be written."""
+        self.state["sampler"] = self.sampler.state()
+        save_run(
+            self.checkpoint,
+            network=self.network,
+            ema=self.ema,
+            optimisers=self.optimisers,
+            state=self.state,
+        )
+
+
+def begin(
+    recipe: Recipe,
+    pairs: Pairs,
+    checkpoint: Path,
+    *,
+    world: World,
+    resident: bool,
+    compiled: bool,
+) -> Run:
+    """A fresh run, or the one in ``checkpoint``. Raises ``TrainingError`` if that is another.
+
+    ``resident`` keeps the pictures on the device, ``compiled`` compiles the step.
+    """
+    state = _fresh_state(recipe, pairs)
+    resumed = checkpoint.is_file()
+    if resumed:
+        _check_same_run(read_state(checkpoint), state, checkpoint.parent)
+    torch.manual_seed(recipe.seed)
+    network = create(recipe.network, scale=recipe.scale, **recipe.network_config)
+    if recipe.warm_start and not resumed:
+        left_out = warm_start(network, recipe.warm_start)
+        log.info("warm start from %s, fresh: %s", recipe.warm_start, ", ".join(left_out) or "none")
+    network.to(world.place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimisers = make_optimisers(network, recipe.optim)
+    sampler = Sampler(
+        pairs,
+        batch=recipe.batch,
+        patch=recipe.patch,
+        seed=recipe.seed,
+        choices=recipe.choices,
+        part=(world.rank, world.size),
+    )
+    ema = average.start(network)
+    if resumed:
+        state = load_run(checkpoint, network=network, ema=ema, optimisers=optimisers)
+        sampler.restore(state["sampler"])
+        log.info("going on after step %d", state["step"])
+    return Run(
+        network=network,
+        objective=make_objective(network, recipe, world=world, compiled=compiled),
+        optimisers=optimisers,
+        sampler=sampler,
+        draw=_drawer(sampler, world.place, resident=resident),
+        ema=ema,
+        state=state,
+        checkpoint=checkpoint,
+    )
+
+
+def _drawer(
+    sampler: Sampler, place: torch.device, *, resident: bool
+) -> Callable[[], Iterable[Tensor]]:
+    if resident and fits(sampler, place):
+        return ResidentSampler(sampler, place).draw
+    return lambda: [to_tensor(pixels).to(place) for pixels in sampler.draw()]
+
+
+def pictures(
+    recipe: Recipe, hr: Iterable[str | Path], valid: Iterable[str | Path]
+) -> tuple[Pairs, list[tuple[Pixels, Pixels]]]:
+    """Training pairs, and a few (lr, hr) pairs evenly chosen from ``valid``, else held out."""
+    files, valid = find_pictures(hr), list(valid)
+    if valid:
+        judges = _spread(find_pictures(valid), VALIDATION_PICTURES)
+    else:
+        judges = _spread(files, min(VALIDATION_PICTURES, max(1, len(files) // 20)))
+        if len(files) > 1:
+            files = [path for path in files if path not in judges]
+    steps = pipeline(recipe.degradation)
+    pairs = load_pairs(files, scale=recipe.scale, steps=steps, variants=recipe.variants)
+    held_out = load_pairs(judges, scale=recipe.scale, steps=steps)
+    return pairs, list(zip(held_out.lr, held_out.hr, strict=True))
+
+
+def _spread(files: Sequence[Path], count: int) -> list[Path]:
+    return [files[i * len(files) // count] for i in range(min(count, len(files)))]
+
+
+def progress(recipe: Recipe, state: dict[str, Any]) -> float:
+    """Share of the run that is done, 0 to 1."""
+    if recipe.seconds is not None:
+        return float((state["data_seconds"] + state["net_seconds"]) / recipe.seconds)
+    return float(state["step"] / recipe.steps)
+
+
+def _fresh_state(recipe: Recipe, pairs: Pairs) -> dict[str, Any]:
+    return {
+        "step": 0,
+        "data_seconds": 0.0,
+        "net_seconds": 0.0,
+        "loss_sum": 0.0,
+        "recipe": recipe.to_json(),
+        "pictures": pairs.key,
+        "sampler": None,
+    }
+
+
+def _check_same_run(saved: dict[str, Any], asked: dict[str, Any], out: Path) -> None:
+    # Parsed, so that a setting that a later version adds counts as its default.
+    before, now = (Recipe.from_json(state["recipe"]) for state in (saved, asked))
+    free = {key: getattr(now, key) for key in FREE_SETTINGS}
+    same_recipe = dataclasses.replace(before, **free) == now
+    differs = "recipe" if not same_recipe else "pictures"
+    if not same_recipe or saved["pictures"] != asked["pictures"]:
+        raise TrainingError(
+            f"{out} holds a run with other {differs}; repeat its command to go on, "
+            "or pass another --out folder to begin anew"
+        )
