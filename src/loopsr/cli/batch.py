@@ -53,7 +53,7 @@ class Batch:
             template or _default_name(settings), settings.size, settings.video.size
         )
         found = inputs.find_inputs(arguments, recursive=recursive, output=output)
-        several = found.folders or len(found.sources) > 1
+        several = recursive or found.folders or len(found.sources) > 1
         folder = is_folder(output, several=several)
         if template is not None and output is not None and not folder:
             raise UsageError(f"--name and the file name {output} contradict; pass -o FOLDER/")

@@ -39,6 +39,11 @@ _WHY = {
     "kept": "kept, as an earlier run finished them",
     "skipped": "skipped, as there were such files",
 }
+_ORDER = ("write", "replace", "keep", "skip", "fail")
+_KNOWN_BY = {
+    "measured": "a short measurement on this machine",
+    "recorded": "the speed of the last run here",
+}
 _LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
 
 
@@ -184,21 +189,21 @@ class Report(logging.Handler):
 
     def total(self, total: Total) -> int:
         """The sums of a forecast; gives the exit code."""
-        speed = total.speed
+        known = {speed.known_by for speed in total.speeds.values()}
         if self._json:
             facts = {"seconds": round(total.seconds, 3), "bytes": total.bytes}
-            known = None if speed is None else speed.known_by
+            speed = " and ".join(sorted(known)) or None
             self._print_json(
-                {"summary": True, **total.counts, **facts, "memory": total.memory, "speed": known}
+                {"summary": True, **total.counts, **facts, "memory": total.memory, "speed": speed}
             )
         elif not self._quiet:
-            counts = ", ".join(f"{count} to {name}" for name, count in total.counts.items())
-            self._say(f"loopsr: {counts}; nothing was written")
-            if speed is not None and total.seconds:
-                how = {"measured": "a short measurement", "recorded": "the last run here"}
+            counts = [f"{total.counts[name]} to {name}" for name in _ORDER if name in total.counts]
+            self._say(f"loopsr: {', '.join(counts)}; nothing was written")
+            if total.seconds:
+                how = " and ".join(_KNOWN_BY[name] for name in sorted(known))
                 self._say(
-                    f"loopsr: about {format_seconds(total.seconds)} by {how[speed.known_by]} "
-                    f"({speed.pictures} pictures), {format_bytes(total.bytes)} of files, "
+                    f"loopsr: about {format_seconds(total.seconds)} by {how}, "
+                    f"{format_bytes(total.bytes)} of files, "
                     f"up to {format_bytes(total.memory)} of memory for the work"
                 )
         return 1 if self._failures else 0

@@ -22,6 +22,8 @@ logger = logging.getLogger("loopsr.io")
 _END = ".loopsr.part"
 _NAME = re.compile(r"\..{0,40}\.[0-9a-f]{8}" + re.escape(_END), re.DOTALL)
 _TRIES = 5
+# No link is followed, no pipe waited for: what was planted under such a name stays.
+_CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @contextmanager
@@ -30,21 +32,25 @@ def part_beside(path: Path) -> Iterator[Path]:
 
     Raises OSError when it cannot be made.
     """
-    part, descriptor = _make(path)
+    part, lock = _make(path)
     try:
         yield part
     finally:
         part.unlink(missing_ok=True)
-        os.close(descriptor)
+        if lock is not None:
+            os.close(lock)
 
 
-def _make(path: Path) -> tuple[Path, int]:
+def _make(path: Path) -> tuple[Path, int | None]:
     for _ in range(_TRIES):
         part = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{_END}")
         # Made here, so that the file has the rights that the umask asks for.
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        with contextlib.suppress(OSError):  # no locks here: then nobody removes parts either
+        try:
             try_lock(descriptor)
+        except OSError:  # no locks here: then nobody removes parts either
+            os.close(descriptor)
+            return part, None
         # Another run that tidies up may have come between the two lines above.
         if os.fstat(descriptor).st_nlink:
             return part, descriptor
@@ -72,8 +78,7 @@ def remove_stale(folder: Path) -> list[Path]:
 
 
 def _remove(part: Path) -> bool:
-    # No link is followed, no pipe waited for: what was planted under such a name stays.
-    descriptor = os.open(part, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK)
+    descriptor = os.open(part, os.O_RDONLY | _CAREFUL)
     try:
         if not try_lock(descriptor):
             return False

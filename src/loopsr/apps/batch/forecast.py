@@ -6,16 +6,17 @@ import heapq
 import io
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from loopsr.apps.batch.jobs import Job
+from loopsr.apps.batch.jobs import Job, check_clashes
 from loopsr.apps.batch.kinds import is_video
 from loopsr.apps.batch.record import Entry, Record, read_record
 from loopsr.apps.batch.resume import Collision, decide
-from loopsr.apps.batch.run import default_lanes, named
+from loopsr.apps.batch.run import default_lanes, renamed
 from loopsr.apps.batch.settings import Settings, fingerprint
 from loopsr.apps.batch.work import open_job
 from loopsr.errors import Cancelled, LoopsrError
@@ -32,7 +33,8 @@ _MEASURED = 0.5  # seconds of measurement after the first, slower round
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Seconds a unit of ``OpenedFile.cost``, bytes of file a pixel, and how they are known."""
+    """Of one format: seconds a unit of ``OpenedFile.cost`` and bytes of file a pixel, and how they
+    are known."""
 
     seconds: float
     bytes: float
@@ -62,7 +64,7 @@ class Total:
 
     lanes: int
     budget: int | None
-    speed: Speed | None = None
+    speeds: dict[str, Speed] = field(default_factory=dict)  # by format
     counts: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     bytes: int = 0
@@ -99,21 +101,24 @@ def forecast(
     """What ``run`` with the same arguments would do, job by job, and the sums, which grow with it.
 
     Reads headers and writes nothing. The speed is that of the last run in the folder with the same
-    settings, else a measurement of less than a few seconds. Raises as ``run`` does.
+    settings, else that of a short measurement. Raises as ``run`` does.
     """
-    record = read_record(folder) if folder is not None else None
-    hashed = fingerprint(settings, upscaler.identity()) if record is not None else ""
-    jobs = named(jobs, record=record, settings=hashed, collision=collision)
     total = Total(lanes=lanes or default_lanes(), budget=memory)
-    total.speed = recorded_speed(record, hashed) if record is not None else None
 
     def each() -> Iterator[Forecast]:
-        for job in jobs:
-            one = _one(job, settings, upscaler, record, hashed, collision, total)
-            total.add(one)
-            yield one
-        if record is not None:
-            record.close()
+        if collision != "rename":
+            check_clashes(jobs)
+        with ExitStack() as stack:
+            record, hashed = None, ""
+            if folder is not None and (record := read_record(folder)) is not None:
+                stack.enter_context(record)
+                hashed = fingerprint(settings, upscaler.identity())
+                total.speeds = recorded_speeds(record, hashed)
+            named = renamed(jobs, record, hashed) if collision == "rename" else jobs
+            for job in named:
+                one = _one(job, settings, upscaler, record, hashed, collision, total)
+                total.add(one)
+                yield one
 
     return each(), total
 
@@ -137,22 +142,24 @@ def _one(
         if is_video(job.source):
             return _video(job, settings, upscaler, verdict.action, total)
         opened = open_job(job, settings, upscaler)
-        if total.speed is None:
+        speed = total.speeds.get(opened.entry.name)
+        if speed is None:
             factor = max(
                 opened.plan.width / opened.picture.width, opened.plan.height / opened.picture.height
             )
-            total.speed = measured_speed(factor, opened.entry.name, settings, upscaler)
+            speed = measured_speed(factor, opened.entry.name, settings, upscaler)
+            total.speeds[opened.entry.name] = speed
     except Cancelled:
         raise
     except (LoopsrError, OSError, MemoryError) as error:
         return Forecast(job=job, status="fail", error=str(error) or "out of memory")
     pixels = opened.plan.width * opened.plan.height * opened.frames
-    result = vars(describe(opened, seconds=opened.cost * total.speed.seconds))
+    result = vars(describe(opened, seconds=opened.cost * speed.seconds))
     return Forecast(
         job=job,
         status=verdict.action,
         result={**result, "source": job.source, "target": job.target},
-        bytes=round(pixels * total.speed.bytes),
+        bytes=round(pixels * speed.bytes),
         memory=opened.memory,
     )
 
@@ -169,26 +176,27 @@ def _video(
 
     opened = open_video_job(job, settings, upscaler)
     frames = opened.make_frames()
-    if total.speed is None:
-        factor = frames.width / opened.clip.width
-        total.speed = measured_speed(factor, "png", settings, upscaler)
+    codec = opened.spec.codec
+    speed = total.speeds.get(codec)
+    if speed is None:
+        measured = measured_speed(frames.width / opened.clip.width, "png", settings, upscaler)
+        speed = total.speeds[codec] = replace(measured, bytes=_VIDEO_BITS[codec] / 8)
     count = opened.expected_frames
-    seconds = frames.cost * count * total.speed.seconds
-    result = vars(opened.describe(frames, count=count, seconds=seconds))
-    bits = frames.width * frames.height * count * _VIDEO_BITS[opened.spec.codec]
+    result = vars(opened.describe(frames, count=count, seconds=frames.cost * count * speed.seconds))
     return Forecast(
         job=job,
         status=action,
         result={**result, "source": job.source, "target": job.target},
-        bytes=round(bits / 8),
+        bytes=round(frames.width * frames.height * count * speed.bytes),
         memory=frames.work_memory,
     )
 
 
-def recorded_speed(record: Record, settings: str) -> Speed | None:
-    """The speed of the last run with the same settings; None if it made too few results.
+def recorded_speeds(record: Record, settings: str) -> dict[str, Speed]:
+    """The speed of the last run with the same settings, by format; {} if it made too few results.
 
-    Several pictures are in the works at once, so it is the time between results that counts.
+    Several pictures are in the works at once, so it is the time between results that counts, and
+    that is the same for all formats.
     """
     runs: dict[str, list[Entry]] = {}
     for entry in record.entries():
@@ -196,16 +204,18 @@ def recorded_speed(record: Record, settings: str) -> Speed | None:
             runs.setdefault(entry.run, []).append(entry)
     told = [entries for entries in runs.values() if len(entries) >= _FEWEST]
     if not told:
-        return None
+        return {}
     last = sorted(max(told, key=lambda entries: max(e.at for e in entries)), key=lambda e: e.at)
-    seconds = last[-1].at - last[0].at
-    pixels = sum(e.result["width"] * e.result["height"] * e.result["frames"] for e in last)
-    return Speed(
-        seconds=seconds / sum(entry.cost for entry in last[1:]),
-        bytes=sum(entry.content.bytes for entry in last) / pixels,
-        known_by="recorded",
-        pictures=len(last),
-    )
+    seconds = (last[-1].at - last[0].at) / sum(entry.cost for entry in last[1:])
+    speeds = {}
+    for name in {entry.result["format"] for entry in last}:
+        alike = [entry for entry in last if entry.result["format"] == name]
+        pixels = sum(e.result["width"] * e.result["height"] * e.result["frames"] for e in alike)
+        length = sum(entry.content.bytes for entry in alike)
+        speeds[name] = Speed(
+            seconds=seconds, bytes=length / pixels, known_by="recorded", pictures=len(last)
+        )
+    return speeds
 
 
 def measured_speed(factor: float, format: str, settings: Settings, upscaler: Upscaler) -> Speed:

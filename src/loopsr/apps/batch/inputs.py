@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -71,22 +70,28 @@ def _add(found: Found, name: str, *, recursive: bool, output: str | None) -> Non
         return
     found.folders = True
     before = len(found.sources)
-    for path, below in _walk(name, skip=_real(output)):
+    closed: list[str] = []
+    for path, below in _walk(name, skip=_real(output), closed=closed):
         if is_known(path):
             found.sources.append(Source(path, below))
         else:
             found.left_out += 1
+    # They fail when their turn comes, as files do that may not be read; the rest goes on.
+    found.sources += map(Source, closed)
     if len(found.sources) == before:
         raise UsageError(f"{name} holds no picture that can be read; name another folder")
 
 
-def _walk(top: str, *, skip: str | None) -> Iterator[tuple[str, str]]:
-    """(path, folder below the top) of the visible files of a tree, sorted."""
+def _walk(top: str, *, skip: str | None, closed: list[str]) -> Iterator[tuple[str, str]]:
+    """(path, folder below the top) of the visible files of a tree, sorted.
+
+    ``closed`` receives the folders that cannot be listed.
+    """
     if _real(top) == skip:
         raise UsageError(
             f"results in {top} itself would be inputs the next time; pass another folder to -o"
         )
-    for folder, folders, files in os.walk(top, onerror=_unreadable):
+    for folder, folders, files in os.walk(top, onerror=lambda error: closed.append(error.filename)):
         folders[:] = sorted(
             name
             for name in folders
@@ -98,43 +103,49 @@ def _walk(top: str, *, skip: str | None) -> Iterator[tuple[str, str]]:
                 yield str(Path(folder, name)), "" if below == "." else below
 
 
-def _unreadable(error: OSError) -> None:
-    raise UsageError(
-        f"{error.filename} cannot be listed ({error.strerror}); check its permissions"
-    ) from None
-
-
 def _add_glob(found: Found, pattern: str, *, output: str | None) -> None:
+    top, rest = _split(pattern)
+    # Results in a folder below are no inputs; results among the inputs are told by their names.
     skip = _real(output)
-    seen: set[str] = set()
-    matches = []
-    # pathlib would show hidden files
-    for path in sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207
-        real = _real(path) or path
-        # A link to a folder above would show the same files again and again.
-        if real in seen or not Path(path).is_file() or (skip and _inside(real, skip)):
-            continue
-        seen.add(real)
-        matches.append(path)
-    # `**/*` means the pictures; where no name is a picture's, the pattern was meant as it stands.
-    known = [path for path in matches if is_known(path)]
+    if skip is None or not _inside(skip, os.path.realpath(top) + os.sep):
+        skip = None
+    try:
+        everything = sorted(Path(top).glob(rest))
+    except ValueError as error:
+        raise UsageError(
+            f"{pattern!r} is no pattern ({error}); write it like 'in/**/*.jpg'"
+        ) from None
+    matches = [
+        path
+        for path in everything
+        if path.is_file()
+        and ("/." in f"/{rest}" or not _is_hidden(path.relative_to(top)))
+        and not (skip and _inside(os.path.realpath(path), skip))
+    ]
     if not matches:
         raise UsageError(f"no file matches {pattern!r}; check the pattern")
+    # `**/*` means the pictures; where no name is a picture's, the pattern was meant as it stands.
+    known = [path for path in matches if is_known(str(path))]
     found.left_out += len(matches) - len(known) if known else 0
-    top = _fixed_part(pattern) if "**" in pattern else None
     for path in known or matches:
-        below = "" if top is None else os.path.relpath(Path(path).parent, top)
-        found.sources.append(Source(path, "" if below == "." else below))
+        below = path.relative_to(top).parent.as_posix() if "**" in rest else "."
+        found.sources.append(Source(str(path), "" if below == "." else below))
 
 
-def _fixed_part(pattern: str) -> str:
-    """The folders of a pattern before the first one with a wildcard."""
-    fixed = []
-    for part in pattern.split("/"):
-        if not _MAGIC.isdisjoint(part):
-            break
-        fixed.append(part)
-    return "/".join(fixed) or ("/" if pattern.startswith("/") else ".")
+def _split(pattern: str) -> tuple[str, str]:
+    """The folders of a pattern before the first one with a wildcard, and the rest.
+
+    pathlib's ``**`` follows no links to folders, and ends at folders, where ours means all in them.
+    """
+    parts = pattern.split("/")
+    count = next(i for i, part in enumerate(parts) if not _MAGIC.isdisjoint(part))
+    top = "/".join(parts[:count]) or ("/" if pattern.startswith("/") else ".")
+    rest = [part for part in parts[count:] if part]
+    return top, "/".join([*rest, "*"] if rest[-1] == "**" else rest)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _lines(name: str) -> Iterable[str]:

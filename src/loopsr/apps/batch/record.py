@@ -165,7 +165,8 @@ class Record:
             self._places[entry.key] = start
 
     def _read(self, place: int) -> Entry | None:
-        data = os.pread(self._descriptor, _LONGEST, place)
+        os.lseek(self._descriptor, place, os.SEEK_SET)
+        data = os.read(self._descriptor, _LONGEST)
         return _parsed(data.partition(b"\n")[0])
 
     def _scan(self) -> None:

@@ -35,7 +35,7 @@ def decide(job: Job, *, record: Record | None, settings: str, collision: Collisi
     if entry is not None and entry.settings == settings and is_same(entry.origin, job.source):
         if is_intact(entry, target):
             return Verdict("keep", entry)
-        if _is_damaged(target):
+        if _is_damaged(target, entry):
             return Verdict("replace")
     if collision == "overwrite":
         return Verdict("replace")
@@ -57,14 +57,14 @@ def _reason(job: Job, entry: Entry | None, settings: str) -> str:
     return "the file exists and was changed after it was made"
 
 
-def _is_damaged(target: Path) -> bool:
+def _is_damaged(target: Path, entry: Entry) -> bool:
     """Whether a result that is not what was written is no whole picture, or no video, either.
 
-    What a crash or a full disk left is made again; what someone retouched is theirs.
+    What a crash left is no longer than it was, and made again; what someone retouched is theirs.
     """
     from loopsr.io.image import open_picture  # slow import: not for --help
 
-    if not target.is_file():
+    if not target.is_file() or target.stat().st_size > entry.content.bytes:
         return False
     if is_video(str(target)):
         return not _opens(target)

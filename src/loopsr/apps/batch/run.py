@@ -93,11 +93,14 @@ def run(
     from loopsr.io.parts import remove_stale
 
     with ExitStack() as stack:
-        record = None
+        record, settings_hash = None, ""
+        if collision != "rename":
+            check_clashes(jobs)  # before the folder is made
         if folder is not None:
+            settings_hash = fingerprint(settings, upscaler.identity())
             record = stack.enter_context(open_record(folder))
-        settings_hash = fingerprint(settings, upscaler.identity()) if folder is not None else ""
-        jobs = named(jobs, record=record, settings=settings_hash, collision=collision)
+        if collision == "rename":
+            jobs = renamed(jobs, record, settings_hash)
         for parent in {Path(job.target).parent for job in jobs if job.target != STREAM}:
             remove_stale(parent)
         hall = _Hall(
@@ -113,16 +116,9 @@ def run(
         yield from hall.all(jobs, lanes=min(lanes or default_lanes(), len(jobs)))
 
 
-def named(
-    jobs: Sequence[Job], *, record: Record | None, settings: str, collision: Collision
-) -> Sequence[Job]:
-    """The jobs with names of their own. Raises ``UsageError`` unless they may be renamed."""
-    if collision != "rename":
-        check_clashes(jobs)
-        return jobs
-    if record is None:
-        return rename_jobs(jobs, lambda job: None)
-    return rename_jobs(jobs, earlier_name(record, settings))
+def renamed(jobs: Sequence[Job], record: Record | None, settings: str) -> Sequence[Job]:
+    """The jobs with names that are free, or that an earlier run with the same settings gave."""
+    return rename_jobs(jobs, earlier_name(record, settings) if record else lambda job: None)
 
 
 def default_lanes() -> int:

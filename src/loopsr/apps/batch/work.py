@@ -101,7 +101,7 @@ def open_job(job: Job, settings: Settings, upscaler: Upscaler) -> OpenedFile:
 
     source: str | bytes = _read_stdin() if job.source == STREAM else job.source
     if source is job.source and Path(job.source).is_dir():
-        raise ImageReadError(f"{job.source}: this is a folder; pass -r for the pictures in it")
+        raise ImageReadError(f"{job.source}: this is a folder; pass -r, or check its permissions")
     target: Path | BinaryIO = sys.stdout.buffer if job.target == STREAM else Path(job.target)
     return open_file(
         source,
