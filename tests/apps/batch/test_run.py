@@ -66,7 +66,7 @@ def test_the_next_is_opened_while_the_network_runs_on_one(
         def begin(self, number: int, source: str) -> None:
             begun[number].set()
 
-        def advance(self, number: int, done: float) -> None:
+        def advance(self, number: int, done: float, note: str) -> None:
             assert 0 <= done <= 1
 
     monkeypatch.setattr(OnnxRuntime, "run", slow)
@@ -215,7 +215,7 @@ def test_a_stop_ends_the_run_and_leaves_whole_results(
             if number == 3:
                 stop.set()
 
-        def advance(self, number: int, done: float) -> None:
+        def advance(self, number: int, done: float, note: str) -> None:
             """Nothing."""
 
     with pytest.raises(Cancelled):
