@@ -20,7 +20,7 @@ from loopsr.engine.reduction import reduce_pixels
 from loopsr.engine.reuse import FrameMemory
 from loopsr.engine.tiling import Array
 from loopsr.engine.upscaler import Upscaler
-from loopsr.io.video.colour import FULL, Colour, yuv_from_rgb
+from loopsr.io.video.colour import Colour, recoded, yuv_from_rgb
 from loopsr.io.video.layout import Layout, plane_roles, plane_shapes
 from loopsr.ops.resample import resample_axis
 
@@ -174,10 +174,10 @@ class FrameUpscaler:
         roles = [plane.role for plane in self._planes]
         if source.kind == "rgb" and target.kind != "rgb":
             yuv = yuv_from_rgb(large[0] / np.float32(source.top), self._target.colour, target.top)
-            large = [*yuv, *(self._deeper(p, "alpha") for p in large[1:])]
+            large = [*yuv, *(self._recoded(p, "alpha") for p in large[1:])]
             roles = ["luma", "chroma", "chroma", *roles[1:]]
         else:
-            large = [self._deeper(p, role) for p, role in zip(large, roles, strict=True)]
+            large = [self._recoded(p, role) for p, role in zip(large, roles, strict=True)]
         if source.kind == "grey" and target.kind == "yuv":
             shape = (self.height // target.sub[1], self.width // target.sub[0])
             neutral = np.full(shape, (target.top + 1) // 2, target.dtype)
@@ -210,16 +210,10 @@ class FrameUpscaler:
         luma = self._planes[0].shape[axis]
         return length / (luma / sub)
 
-    def _deeper(self, plane: Array, role: str) -> Array:
-        """Code values of the source's depth as those of the target's."""
-        source, target = self._source.layout, self._target.layout
-        if source.depth == target.depth:
-            return plane
-        coded = role in ("luma", "chroma") and self._source.colour.range != FULL
-        gain = 2.0 ** (target.depth - source.depth) if coded else target.top / source.top
-        if role == "chroma":
-            return (plane - (source.top + 1) / 2) * np.float32(gain) + (target.top + 1) / 2
-        return plane * np.float32(gain)
+    def _recoded(self, plane: Array, role: str) -> Array:
+        source, target = self._source, self._target
+        old, new = (source.colour, source.layout), (target.colour, target.layout)
+        return recoded(plane, role, old, new)
 
     def _rounded(self, plane: Array, role: str = "luma") -> NDArray[Any]:
         layout = self._target.layout

@@ -134,7 +134,9 @@ def open_video(
     codec = find_codec(settings.codec, target, clip.layout)
     crf = check_crf(codec, settings.crf)
     layout, losses = choose_format(codec, clip.layout)
-    colour = encoded_colour(clip.colour, clip.layout, layout, clip.height)
+    colour = encoded_colour(
+        clip.colour, clip.layout, layout, height=clip.height, limited=codec.limited
+    )
     size = wishes(scale=scale, width=width, height=height, long_edge=long_edge)
 
     def make_frames() -> FrameUpscaler:

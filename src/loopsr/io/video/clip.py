@@ -130,7 +130,12 @@ def opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise VideoReadError(f"{path}: no such file; check the name")
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        # A playlist under the name of a video may not reach out for more.
+        container = av.open(
+            as_url(path),
+            metadata_errors="replace",
+            container_options={"protocol_whitelist": "file"},
+        )
     except (av.error.FFmpegError, OSError) as error:
         raise VideoReadError(
             f"{path.name}: no video that can be read ({first_line(error)}); get the file again"
@@ -141,11 +146,15 @@ def opened(path: Path) -> Iterator[Any]:
         container.close()
 
 
+def as_url(path: Path) -> str:
+    """A path as FFmpeg must see it, or ``a:b.mp4`` would be a protocol ``a``."""
+    return f"file:{path}"
+
+
 def main_stream(container: Any, path: Path) -> Any:
     """The stream to upscale: the first that is a video and no cover picture."""
-    cover = pyav().stream.Disposition.attached_pic
     for stream in container.streams.video:
-        if not stream.disposition & cover:
+        if not is_cover(stream):
             if stream.codec_context is None:
                 raise VideoReadError(
                     f"{path.name}: its picture cannot be decoded, it is damaged or of an unknown "
@@ -154,6 +163,12 @@ def main_stream(container: Any, path: Path) -> Any:
             stream.thread_type = "AUTO"
             return stream
     raise VideoReadError(f"{path.name}: there is no picture in it, only sound or data")
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a stream is a cover picture: a single packet without a time."""
+    attached = pyav().stream.Disposition.attached_pic
+    return stream.type == "video" and bool(stream.disposition & attached)
 
 
 def _decoded(container: Any, stream: Any, name: str, quiet: bool = False) -> Iterator[Any]:

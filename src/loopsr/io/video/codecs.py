@@ -24,7 +24,8 @@ SUFFIXES = (*CONTAINERS, ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".wmv"
 @dataclass(frozen=True, kw_only=True)
 class Codec:
     """A codec: ``formats`` are the pixel formats that it is written in, ``crf`` its usual quality
-    (0 best; None: it has no such number), ``most`` the largest.
+    (0 best; None: it has no such number), ``most`` the largest. ``limited``: it knows no full
+    range.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Codec:
     formats: tuple[str, ...]
     crf: int | None = None
     most: int = 51
+    limited: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -73,6 +75,7 @@ CODECS: dict[str, Codec] = {
             encoder="prores_ks",
             suffixes=(".mov", ".mkv"),
             formats=("yuv422p10le", "yuv444p10le", "yuva444p10le"),
+            limited=True,
             options={"vendor": "apl0"},
         ),
         Codec(

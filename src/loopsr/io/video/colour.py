@@ -7,7 +7,7 @@ RGB is needed where the source is RGB and the codec is not, and for previews.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -69,10 +69,15 @@ def colour_of(frame: Any, layout: Layout) -> Colour:
     )
 
 
-def encoded_colour(colour: Colour, source: Layout, target: Layout, height: int) -> Colour:
-    """The tags of a picture in the layout of the target, of ``height`` rows at its source."""
+def encoded_colour(
+    colour: Colour, source: Layout, target: Layout, *, height: int, limited: bool = False
+) -> Colour:
+    """The tags of a picture in the layout of the target, of ``height`` rows at its source.
+
+    ``limited`` says that the codec knows no full range.
+    """
     if source.kind != "rgb" or target.kind == "rgb":
-        return colour
+        return replace(colour, range=_LIMITED) if limited else colour
     matrix = 1 if height > _HD else 6
     return Colour(
         primaries=colour.primaries, transfer=colour.transfer, matrix=matrix, range=_LIMITED
@@ -103,6 +108,24 @@ def rgb_from_yuv(planes: list[Floats], colour: Colour, top: int, height: int) ->
     b = y + (planes[1] - middle) * (2 * (1 - blue) / chroma)
     g = (y - red * r - blue * b) / (1 - red - blue)
     return np.stack([r, g, b], axis=2).clip(0, 1).astype(np.float32)
+
+
+def recoded(
+    plane: Floats, role: str, old: tuple[Colour, Layout], new: tuple[Colour, Layout]
+) -> Floats:
+    """A plane of luma, chroma or alpha in the code values of another range or depth."""
+    (old_tags, old_layout), (new_tags, new_layout) = old, new
+    full = old_tags.range == FULL, new_tags.range == FULL
+    if old_layout.depth == new_layout.depth and full[0] == full[1]:
+        return plane
+    if role == "alpha":
+        return plane * np.float32(new_layout.top / old_layout.top)
+    black, luma, chroma = _scales(old_tags, old_layout.top)
+    new_black, new_luma, new_chroma = _scales(new_tags, new_layout.top)
+    if role == "luma":
+        return (plane - np.float32(black)) * np.float32(new_luma / luma) + np.float32(new_black)
+    middle, new_middle = (old_layout.top + 1) / 2, (new_layout.top + 1) / 2
+    return (plane - np.float32(middle)) * np.float32(new_chroma / chroma) + np.float32(new_middle)
 
 
 def _weights(colour: Colour, height: int) -> tuple[float, float]:

@@ -13,19 +13,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from loopsr.errors import VideoWriteError
-from loopsr.io.video.clip import Clip, main_stream, opened
+from loopsr.io.video.clip import Clip, as_url, is_cover, main_stream, opened
 from loopsr.io.video.codecs import CODECS, CONTAINERS
 from loopsr.io.video.encoder import Coded, EncoderSpec, configure
 from loopsr.io.video.pyav import first_line, pyav
 from loopsr.io.video.segments import read_segment
-from loopsr.io.video.subtitles import convert_packet, twin_of
+from loopsr.io.video.streams import Copied, copy_stream, kept_tags
+from loopsr.io.video.subtitles import convert_packet
 
 log = logging.getLogger(__name__)
 _LAST_ERRNO = 200  # FFmpeg's own errors are far above those of the system
-_CHAPTER_TRACK = "bin_data"  # how MP4 stores chapters, as FFmpeg names it
-# Tags that a container writes itself, or that speak of the old picture stream.
+# Tags that a container writes itself.
 _OWN_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
-_STALE_TAGS = ("BPS", "NUMBER_OF", "_STATISTICS", "DURATION", "vendor_id", "encoder", "ENCODER")
 # What MP4 has a place for; any other tag needs Apple's table of keys.
 _MP4_TAGS = {
     *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"),
@@ -92,7 +91,7 @@ class _Output:
         self._path, self._source, self._clip, self._spec = path, source, clip, spec
         self._first, self._last = cut.window(clip)
         self._main = main_stream(source, clip.path).index
-        self._map: dict[int, tuple[Any, str | None]] = {}  # index -> stream, kind of conversion
+        self._map: dict[int, Copied] = {}  # by the index in the source
         self.lost: list[str] = []
         self.video: Any = None
         self._file: Any = None
@@ -105,7 +104,11 @@ class _Output:
             wide = muxer == "mp4" and not _MP4_TAGS.issuperset(tags)
             options["movflags"] = "+faststart" + "+use_metadata_tags" * wide
         self._file = self._av.open(
-            str(self._path), "w", format=muxer, container_options=options, metadata_errors="replace"
+            as_url(self._path),
+            "w",
+            format=muxer,
+            container_options=options,
+            metadata_errors="replace",
         )
         self._file.metadata.update(tags)
         for stream in self._source.streams:
@@ -159,35 +162,11 @@ class _Output:
         if stream.index == self._main:
             self._add_main(stream)
             return
-        kind, name = stream.type, _codec_name(stream)
-        if kind == "data":
-            if name != _CHAPTER_TRACK:  # chapters are kept as such
-                self.lost.append(f"data stream {stream.index} ({name}) is not kept")
-            return
-        try:
-            if (
-                kind == "video"
-                and not stream.disposition & self._av.stream.Disposition.attached_pic
-            ):
-                raise ValueError("one picture only")
-            twin = twin_of(name, CONTAINERS[self._suffix()]) if kind == "subtitle" else None
-            if twin is None:
-                added = self._file.add_stream_from_template(stream, opaque=True)
-            else:
-                added = self._file.add_mux_stream(twin, time_base=stream.time_base)
-        except (self._av.error.FFmpegError, ValueError, TypeError) as error:
-            if kind == "audio":
-                raise VideoWriteError(
-                    f"the sound ({name}) of {self._clip.path.name} cannot be put into "
-                    f"{self._suffix()} as it is; name the result .mkv"
-                ) from error
-            self.lost.append(
-                f"{kind} stream {stream.index} ({name}) cannot be kept in {self._suffix()}"
-            )
-            return
-        added.metadata.update(_kept_tags(stream))
-        added.disposition = stream.disposition
-        self._map[stream.index] = (added, twin)
+        copied, lost = copy_stream(self._file, stream, self._clip.path, self._suffix())
+        if copied is not None:
+            self._map[stream.index] = copied
+        if lost:
+            self.lost.append(lost)
 
     def _add_main(self, stream: Any) -> None:
         spec = self._spec
@@ -196,7 +175,7 @@ class _Output:
         self.video.time_base = spec.time_base
         if self._clip.matrix is not None:
             self.video.set_display_matrix(self._clip.matrix)
-        self.video.metadata.update(_kept_tags(stream))
+        self.video.metadata.update(kept_tags(stream))
         self.video.disposition = stream.disposition
 
     def _chapters(self) -> Iterator[dict[str, Any]]:
@@ -235,13 +214,17 @@ class _Output:
                 return
             if packet is None:
                 return
+            if not packet.size:
+                continue  # at the end of a stream
+            cover = is_cover(packet.stream)
+            if cover:  # it has no time of its own
+                packet.pts = packet.dts = round(self._first / packet.time_base)
             if packet.pts is None and packet.dts is None:
-                continue  # the empty packet at the end of a stream
+                continue
             if packet.dts is None:
                 packet.dts = packet.pts
             pts = packet.pts if packet.pts is not None else packet.dts
             begin, end = pts * packet.time_base, (pts + (packet.duration or 0)) * packet.time_base
-            cover = packet.stream.type == "video"
             if not cover and end <= self._first and self._first > self._clip.origin:
                 continue
             if not cover and self._last is not None and begin >= self._last:
@@ -257,10 +240,11 @@ class _Output:
         return packet
 
     def _copied(self, packet: Any) -> Any:
-        stream, twin = self._map[packet.stream.index]
+        copied = self._map[packet.stream.index]
+        stream = copied.stream
         shift = round(self._first / packet.time_base)
-        if twin is not None:
-            packet = convert_packet(packet, twin)
+        if copied.twin is not None:
+            packet = convert_packet(packet, copied.twin)
         if packet.pts is not None:
             packet.pts -= shift
         packet.dts -= shift
@@ -286,16 +270,6 @@ def decode_times(shown: Sequence[int]) -> list[int]:
         order[index - delay] if index >= delay else order[0] - (delay - index) * step
         for index in range(len(shown))
     ]
-
-
-def _codec_name(stream: Any) -> str:
-    if stream.codec_context is not None:
-        return str(stream.codec_context.name)
-    return str(getattr(stream, "name", None) or "unknown")
-
-
-def _kept_tags(stream: Any) -> dict[str, str]:
-    return {k: v for k, v in stream.metadata.items() if not k.startswith(_STALE_TAGS)}
 
 
 def _raise_write_error(path: Path, error: Any) -> NoReturn:
