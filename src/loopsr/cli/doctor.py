@@ -34,8 +34,13 @@ _FEATURES = {
     "sve": "SVE",
 }
 # What a user may have, and what installs it.
-_PACKAGES = ("onnxruntime", "pyvips", "numpy", "click", "rich", "safetensors", "torch", "onnx")
-_INSTALL = {"torch": "pip install 'loopsr[train]'", "onnx": "pip install 'loopsr[train]'"}
+_NEEDED = ("onnxruntime", "pyvips", "numpy", "click", "rich", "safetensors")
+_INSTALL = {
+    "av": "pip install 'loopsr[video]'",
+    "torch": "pip install 'loopsr[train]'",
+    "onnx": "pip install 'loopsr[train]'",
+}
+_PACKAGES = (*_NEEDED, *_INSTALL)
 
 
 @click.command(short_help="Say what this machine has and what is missing.")
@@ -163,7 +168,10 @@ def _print(facts: dict[str, Any]) -> None:
         ("libvips", facts["libvips"] or "does not load"),
     ]
     rows += [
-        ("package", f"{name} {version or 'not installed'}")
+        (
+            "package",
+            f"{name} {version or 'not installed: ' + _INSTALL.get(name, 'pip install ' + name)}",
+        )
         for name, version in facts["packages"].items()
     ]
     rows += [
