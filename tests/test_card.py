@@ -35,6 +35,7 @@ def test_text_that_is_no_card(text: str) -> None:
     "change",
     [
         {"scale": 0},
+        {"measured": [1]},
         {"scale": "2"},
         {"scale": True},
         {"scale": 10**9},

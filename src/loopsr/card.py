@@ -25,6 +25,7 @@ class ModelCard:
     ``halo`` is in input pixels on each side (None: global), ``macs_per_pixel`` counts
     multiply-accumulates an *input* pixel, ``scores`` maps a benchmark to its measured figures, as
     in ``{"Set5": {"psnr_y": 31.2, "ssim_y": 0.88}}``; what was not measured is absent.
+    ``measured`` is the time and memory of one run, as ``benchmarks/cards.py`` writes it.
     """
 
     name: str  # network[-variant]-xN[.tag]
@@ -43,6 +44,7 @@ class ModelCard:
     data: str = ""  # training pictures with their licences
     training: dict[str, Any] = field(default_factory=dict)  # recipe, steps, seconds, machine
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The card as one JSON object with sorted keys."""
@@ -92,6 +94,8 @@ class ModelCard:
                 raise WeightsError(f"the model card has no text in {name!r}; fetch the file again")
         if not isinstance(self.config, dict):
             raise WeightsError("the model card has no config object; fetch the weight file again")
+        if not isinstance(self.measured, dict):
+            raise WeightsError("the model card has measured no object; fetch the file again")
         if not isinstance(self.scores, dict) or not all(map(_is_score, self.scores.values())):
             raise WeightsError("the model card has a score that is no number; fetch it again")
 

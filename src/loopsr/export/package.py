@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import nn
 
 from loopsr.card import CARD_KEY, ModelCard
+from loopsr.errors import MissingExtraError
 from loopsr.export.golden import write_golden
 from loopsr.export.onnx import check_parity, export_onnx
 from loopsr.models import count_parameters, macs_per_pixel
@@ -52,6 +53,27 @@ def write_package(network: nn.Module, folder: Path, *, card: ModelCard) -> dict[
     paths["safetensors"].write_bytes(save(tensors, {CARD_KEY: card.to_json()}))
     write_golden(network, paths["golden"])
     return paths
+
+
+def rewrite_card(folder: Path, card: ModelCard) -> None:
+    """Give the two weight files of ``card.name`` in ``folder`` another card; the rest stays.
+
+    Raises ``MissingExtraError``, ``WeightsError``. The index of what ships has to be written anew.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtraError("writing into ONNX files", "train") from error
+    path = folder / f"{card.name}.onnx"
+    model = onnx.load_model_from_string(catalogue.read_bytes(path))
+    kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key != CARD_KEY]
+    del model.metadata_props[:]
+    for key, value in ((CARD_KEY, card.to_json()), *kept):
+        model.metadata_props.add(key=key, value=value)
+    path.write_bytes(model.SerializeToString())
+    path = folder / f"{card.name}.safetensors"
+    tensors = load(catalogue.read_bytes(path))
+    path.write_bytes(save(tensors, {CARD_KEY: card.to_json()}))
 
 
 def install(network: nn.Module, *, card: ModelCard) -> dict[str, Path]:
