@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from loopsr.io.video.segments import Segment
 from loopsr.io.writer import check_writable
 
 log = logging.getLogger(__name__)
+_AHEAD = 2  # frames that may wait for the encoder
 # Told where the work is; may return False to stop.
 Progress = Callable[[VideoProgress], bool | None]
 # Held while a network runs, for videos and pictures that are worked on at once.
@@ -141,12 +144,21 @@ class _Road:
     def _segment(self, moments: Iterator[Moment]) -> Segment:
         encoder = SegmentEncoder(self.opened.spec)
         packets: list[Coded] = []
-        for moment in moments:
-            planes = read_planes(moment.frame, self.opened.clip.layout)
-            with self.turn():
-                planes = self.frames(planes, self.pace.within)
-            packets += encoder.encode(planes, pts=moment.pts, duration=moment.duration)
-            self.pace.frame_done()
+        waiting: deque[Future[list[Coded]]] = deque()
+        # While the network works on a frame, the last ones are encoded.
+        with ThreadPoolExecutor(1, thread_name_prefix="loopsr-encoder") as pool:
+            for moment in moments:
+                planes = read_planes(moment.frame, self.opened.clip.layout)
+                with self.turn():
+                    planes = self.frames(planes, self.pace.within)
+                waiting.append(
+                    pool.submit(encoder.encode, planes, pts=moment.pts, duration=moment.duration)
+                )
+                if len(waiting) > _AHEAD:
+                    packets += waiting.popleft().result()
+                self.pace.frame_done()
+            for future in waiting:
+                packets += future.result()
         packets += encoder.finish()
         return Segment(extradata=encoder.extradata, packets=tuple(packets))
 
