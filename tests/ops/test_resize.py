@@ -83,9 +83,18 @@ def test_one_pixel_and_target_size() -> None:
         (np.zeros((0, 4), np.uint8), {"scale": 2}, "shape"),
         (np.zeros(4, np.uint8), {"scale": 2}, "shape"),
         (np.zeros((4, 4), np.uint8), {}, "either scale or size"),
-        (np.zeros((4, 4), np.uint8), {"scale": 2, "kernel": "box"}, "bicubic, lanczos"),
+        (np.zeros((4, 4), np.uint8), {"scale": 2, "kernel": "cubic"}, "bicubic, lanczos"),
     ],
 )
 def test_errors_say_what_was_got(image: np.ndarray, options: dict, says: str) -> None:
     with pytest.raises(ImageError, match=says):
         resize(image, **options)
+
+
+def test_cheap_kernels_are_what_their_names_say() -> None:
+    image = np.random.default_rng(0).random((8, 12, 3))
+    means = image.reshape(4, 2, 6, 2, 3).mean(axis=(1, 3))
+    assert resize(image, scale=0.5, kernel="box") == pytest.approx(means)
+    assert np.array_equal(resize(image, scale=3, kernel="box"), image.repeat(3, 0).repeat(3, 1))
+    row = np.array([[0.0, 8.0]])
+    assert resize(row, size=(1, 4), kernel="bilinear") == pytest.approx(np.array([[0, 2, 6, 8]]))

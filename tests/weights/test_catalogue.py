@@ -191,3 +191,17 @@ def test_index_of_what_ships_is_up_to_date() -> None:
     path = SHIPPED / "index.json"
     listed = json.loads(path.read_text()) if path.exists() else {}
     assert listed == built
+
+
+def test_a_tag_has_a_family_of_its_own(folder: Path) -> None:
+    """``loop-x2.photo`` goes with ``loop-x4.photo``, and ``loop-x2`` does not see either."""
+    for scale in (2, 4):
+        for kind in ("onnx", "safetensors"):
+            source = folder / f"loop-x{scale}.{kind}"
+            (folder / f"loop-x{scale}.photo.{kind}").write_bytes(source.read_bytes())
+    catalogue.write_index(folder)
+    assert "loop-x2.photo" in catalogue.names()
+    assert catalogue.family("loop-x2.photo") == {2: "loop-x2.photo", 4: "loop-x4.photo"}
+    assert catalogue.family("loop-x2") == {2: "loop-x2", 3: "loop-x3", 4: "loop-x4"}
+    for kind in ("onnx", "safetensors"):
+        assert catalogue.find("loop-x4.photo", kind=kind)[1].name == f"loop-x4.photo.{kind}"

@@ -34,18 +34,28 @@ def lanczos3(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
 
 
-# name -> (kernel, support in input pixels at scale 1)
-KERNELS: dict[str, tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], float]] = {
-    "bicubic": (cubic, 4.0),
-    "lanczos": (lanczos3, 6.0),
-}
+def triangle(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Linear interpolation, support 2."""
+    return np.where(np.abs(x) < 1, 1 - np.abs(x), 0.0)
+
+
+def box(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The nearest pixel, or the mean of an area when shrinking; support 1."""
+    return np.where((x >= -0.5) & (x < 0.5), 1.0, 0.0)
+
+
+Kernel = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+# name -> (kernel, support in input pixels at scale 1); those that networks are compared with
+KERNELS: dict[str, tuple[Kernel, float]] = {"bicubic": (cubic, 4.0), "lanczos": (lanczos3, 6.0)}
+# All that ``resize`` knows: pictures are also made small by cheaper ones.
+ALL_KERNELS = KERNELS | {"bilinear": (triangle, 2.0), "box": (box, 1.0)}
 
 
 def _contributions(
     length: int, out_length: int, scale: float, kernel: str
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Weights and source indices, both (out_length, taps), of one axis."""
-    function, support = KERNELS[kernel]
+    function, support = ALL_KERNELS[kernel]
     stretch = min(scale, 1.0)  # shrinking widens the kernel: antialiasing
     support /= stretch
     centre = (np.arange(out_length) + 0.5) / scale - 0.5
@@ -84,8 +94,8 @@ def resize(
     ``ceil(scale * size)`` pixels a side) or ``size`` as (height, width). Returns the dtype it got.
     Raises ``ImageError`` for another dtype, an empty picture or an unknown kernel.
     """
-    if kernel not in KERNELS:
-        raise ImageError(f"kernel {kernel!r} is unknown; use one of {', '.join(KERNELS)}")
+    if kernel not in ALL_KERNELS:
+        raise ImageError(f"kernel {kernel!r} is unknown; use one of {', '.join(ALL_KERNELS)}")
     if (scale is None) == (size is None):
         raise ImageError("resize needs either scale or size; pass exactly one of them")
     if image.ndim not in (2, 3) or 0 in image.shape:

@@ -15,6 +15,8 @@ RECIPES: dict[str, tuple[str, int]] = {
     "loop_x2": ("loopsr.recipes.loop", 2),
     "loop_x3": ("loopsr.recipes.loop", 3),
     "loop_x4": ("loopsr.recipes.loop", 4),
+    "loop_photo_x2": ("loopsr.recipes.photo", 2),
+    "loop_photo_x4": ("loopsr.recipes.photo", 4),
     "lrn_x2": ("loopsr.recipes.lrn", 2),
     "lrn_x3": ("loopsr.recipes.lrn", 3),
     "lrn_x4": ("loopsr.recipes.lrn", 4),

@@ -1,0 +1,30 @@
+"""``loop`` for pictures as people have them: blurred, noisy, resized, JPEG; at x2 and x4.
+
+``loopsr train loop_photo_x2 --hr FOLDER...`` goes on from the weights ``loop-x2``. The first call
+degrades every picture ``variants`` times, which takes minutes; later ones find the result.
+benchmarks/photo.py measures what is won on JPEG and lost on clean pictures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from loopsr.recipes import loop
+from loopsr.train.recipe import OptimSettings, Recipe
+
+
+def recipe(*, scale: int) -> Recipe:
+    """Settings of the weights ``loop-xN.photo``."""
+    return dataclasses.replace(
+        loop.recipe(scale=scale),
+        name=f"loop-x{scale}.photo",
+        description="As loop, trained on blur, noise, several resizes and JPEG in random order.",
+        degradation="photo",
+        variants=8,
+        # The more detailed of two crops would be the noisier one.
+        choices=1,
+        # Both steps are trained already, at the same scale: neither is grown anew.
+        grow=0.0,
+        optim=OptimSettings(name="muon", learning_rate=3e-3, other_learning_rate=1.5e-3, decay=0.9),
+        warm_start=f"loop-x{scale}",
+    )
