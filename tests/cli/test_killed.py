@@ -154,6 +154,30 @@ def test_killed_at_any_moment(process: Process, expected: dict[str, bytes], wait
     assert results(out) == expected
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(process: Process, expected: dict[str, bytes], number: signal.Signals) -> None:
+    out = process.folder / "out"
+    running = subprocess.Popen(
+        process.line(*LINE),
+        cwd=process.folder,
+        env=process.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    end = time.monotonic() + 60
+    while not inodes(out) and time.monotonic() < end:
+        time.sleep(0.002)
+    running.send_signal(number)
+    _, told = running.communicate(timeout=60)
+    assert (running.returncode, told) in (
+        (130, b"loopsr: error: interrupted; nothing half-written was left\n"),
+        (0, b""),  # it was faster than the signal
+    )
+    assert set(results(out)) <= set(expected)  # no part among them
+    assert process(*LINE).returncode == 0
+    assert results(out) == expected
+
+
 @pytest.fixture
 def small_disk(process: Process, expected: dict[str, bytes]) -> Iterator[Path]:
     """A file system for half of the results, mounted at `out`; it can be made larger."""

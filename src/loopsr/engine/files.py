@@ -250,6 +250,10 @@ def check_disk(opened: OpenedFile) -> None:
     free = shutil.disk_usage(opened.target.parent).free
     if need > free:
         raise ImageWriteError(
-            f"{opened.target} will take {need / 1e6:.0f} MB or more, {free / 1e6:.0f} MB are free; "
+            f"{opened.target} will take {_amount(need)} or more, {_amount(free)} are free; "
             "free some space or write to another disk"
         )
+
+
+def _amount(count: int) -> str:
+    return f"{count / 1e6:.0f} MB" if count >= 1e7 else f"{count / 1e3:.0f} kB"
