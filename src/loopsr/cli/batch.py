@@ -6,21 +6,22 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from loopsr.apps.batch import forecast, inputs, names
 from loopsr.apps.batch.jobs import STREAM, Job, is_folder, plan_jobs
 from loopsr.apps.batch.kinds import is_video
 from loopsr.apps.batch.resume import Collision
 from loopsr.apps.batch.run import run
-from loopsr.apps.batch.settings import Settings, VideoWishes
+from loopsr.apps.batch.settings import Settings, VideoWishes, fingerprint
 from loopsr.cli.interrupt import run_interruptible
 from loopsr.cli.report import Report
 from loopsr.errors import UsageError
 
 if TYPE_CHECKING:
     from loopsr.engine.upscaler import Upscaler
+
+Engine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,9 @@ class Batch:
     settings: Settings
     collision: Collision
     lanes: int | None
-    folder: Path | None
+    folder: str | None
     left_out: int
+    plain: bool = True  # whether some names are paths that need not be the same elsewhere
 
     @classmethod
     def plan(
@@ -45,15 +47,23 @@ class Batch:
         settings: Settings,
         collision: Collision,
         lanes: int | None,
+        engine: Engine = "local",
     ) -> Self:
         """Find the inputs and name the results. Raises ``UsageError``."""
+        if engine == "ray" and output in (None, STREAM):
+            raise UsageError("--engine ray needs a folder for the results; pass -o FOLDER/")
         if recursive and output in (None, STREAM):
             raise UsageError("-r needs a folder for the results; pass -o FOLDER")
+        from loopsr.io.remote import is_shared, without_file_scheme
+
+        plain = output is None or not is_shared(output)
+        output = None if output is None else without_file_scheme(output)
         checked = names.parse_template(
             template or _default_name(settings), settings.size, settings.video.size
         )
         found = inputs.find_inputs(arguments, recursive=recursive, output=output)
-        several = recursive or found.folders or len(found.sources) > 1
+        # On a cluster every result needs its record, so that a lost worker's can be told.
+        several = recursive or found.folders or len(found.sources) > 1 or engine == "ray"
         folder = is_folder(output, several=several)
         if template is not None and output is not None and not folder:
             raise UsageError(f"--name and the file name {output} contradict; pass -o FOLDER/")
@@ -71,8 +81,9 @@ class Batch:
             settings=settings,
             collision=collision,
             lanes=lanes,
-            folder=Path(output) if output is not None and folder and several else None,
+            folder=output if folder and several else None,
             left_out=found.left_out,
+            plain=plain or found.plain,
         )
 
     def report(self, *, as_json: bool, verbosity: int) -> Report:
@@ -99,6 +110,42 @@ class Batch:
                 lanes=self.lanes,
                 memory=memory,
                 watch=report,
+                stopped=stop.is_set,
+            )
+            for number, outcome in enumerate(outcomes):
+                report.tell(number, outcome)
+            return report.summary()
+
+        return run_interruptible(work)
+
+    def run_on_ray(
+        self, upscaler: Upscaler, memory: int | None, report: Report, **options: Any
+    ) -> int:
+        """As ``run``, on a cluster. ``options`` are those of the upscaler."""
+        from loopsr.apps.batch.ray_run import new_name, run_on_ray  # slow import: not for --help
+        from loopsr.apps.batch.ray_worker import Duty
+
+        assert self.folder is not None  # see plan
+        threads = options.pop("threads")
+        duty = Duty(
+            settings=self.settings,
+            fingerprint=fingerprint(self.settings, upscaler.identity()),
+            collision=self.collision,
+            folder=self.folder,
+            run=new_name(),
+            upscaler=options,
+            threads=0,
+            lanes=0,
+            memory=memory,
+        )
+
+        def work(stop: threading.Event) -> int:
+            outcomes = run_on_ray(
+                self.jobs,
+                duty,
+                threads=threads,
+                lanes=self.lanes,
+                plain=self.plain,
                 stopped=stop.is_set,
             )
             for number, outcome in enumerate(outcomes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,14 +10,16 @@ import click
 from loopsr.apps.batch.jobs import STREAM
 from loopsr.apps.batch.settings import Settings, Size, VideoWishes
 from loopsr.cli.text import moment, parse_bytes, whole
-from loopsr.errors import UsageError
+from loopsr.errors import UnknownNameError, UsageError
 from loopsr.weights import catalogue
 
 if TYPE_CHECKING:
     from loopsr.apps.batch.resume import Collision
+    from loopsr.cli.batch import Engine
     from loopsr.engine.upscaler import Upscaler
 
 _MAX_SCALE = 16  # as loopsr.engine.plan, which is too slow to import for --help; a test compares
+_ENGINES: dict[str, Engine] = {"local": "local", "ray": "ray"}
 _DEFAULT_SCALE = 4.0
 _DEFAULT_VIDEO_SCALE = 2.0
 _CODECS = "h264, h265, av1, prores or ffv1"  # as loopsr.io.video.codecs, likewise
@@ -80,6 +83,9 @@ Exit codes:
 @click.option("--tile", type=whole(), metavar="N", help="Tile side; chosen otherwise.")
 @click.option("--threads", type=whole(), metavar="N", help="CPU threads.  [all]")
 @click.option("--backend", metavar="NAME", default="auto", help="See `loopsr doctor`.  [auto]")
+@click.option(
+    "--engine", metavar="NAME", default="local", help="local, or ray for a cluster.  [local]"
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a picture on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "--verbose", count=True, help="Say what is done; twice for more.")
@@ -94,6 +100,7 @@ def command(
     dry_run: bool,
     jobs: int | None,
     max_memory: str | None,
+    engine: str,
     as_json: bool,
     quiet: bool,
     verbose: int,
@@ -108,6 +115,8 @@ def command(
     from loopsr.cli.batch import Batch, check_streams  # slow imports: not for --help
     from loopsr.io.formats import format_of
 
+    if engine not in _ENGINES:
+        raise UnknownNameError("engine", engine, _ENGINES)
     if format is not None:
         format = format_of(format).name
     collision = _collision(**{key: options.pop(key) for key in ("overwrite", "skip", "rename")})
@@ -131,12 +140,19 @@ def command(
         ),
         collision=collision,
         lanes=jobs,
+        engine=_ENGINES[engine],
     )
     memory = _memory(max_memory)
     upscaler = _open_upscaler(memory, **options)
     with batch.report(as_json=as_json, verbosity=-1 if quiet else verbose) as report:
         if dry_run:
             return batch.forecast(upscaler, memory, report)
+        if engine == "ray":
+            model = options["model"]
+            if model is not None and catalogue.is_path(model):
+                options["model"] = str(Path(model).absolute())
+            given = None if max_memory is None else memory
+            return batch.run_on_ray(upscaler, given, report, **options)
         return batch.run(upscaler, memory, report)
 
 

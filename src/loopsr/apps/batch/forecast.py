@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from loopsr.apps.batch.jobs import Job, check_clashes
 from loopsr.apps.batch.kinds import is_video
-from loopsr.apps.batch.record import Entry, Record, read_record
+from loopsr.apps.batch.near import at_hand
+from loopsr.apps.batch.record import Entry, Ledger
+from loopsr.apps.batch.remote_record import read_ledger
 from loopsr.apps.batch.resume import Collision, decide
 from loopsr.apps.batch.run import default_lanes, renamed
 from loopsr.apps.batch.settings import Settings, fingerprint
@@ -93,7 +95,7 @@ def forecast(
     settings: Settings,
     upscaler: Upscaler,
     *,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     collision: Collision = "error",
     lanes: int | None = None,
     memory: int | None = None,
@@ -110,8 +112,8 @@ def forecast(
             check_clashes(jobs)
         with ExitStack() as stack:
             record, hashed = None, ""
-            if folder is not None and (record := read_record(folder)) is not None:
-                stack.enter_context(record)
+            if folder is not None and (record := read_ledger(folder)) is not None:
+                stack.callback(record.close)
                 hashed = fingerprint(settings, upscaler.identity())
                 total.speeds = recorded_speeds(record, hashed)
             named = renamed(jobs, record, hashed) if collision == "rename" else jobs
@@ -127,7 +129,7 @@ def _one(
     job: Job,
     settings: Settings,
     upscaler: Upscaler,
-    record: Record | None,
+    record: Ledger | None,
     hashed: str,
     collision: Collision,
     total: Total,
@@ -140,8 +142,10 @@ def _one(
             result = verdict.entry.result if verdict.entry is not None else {}
             return Forecast(job=job, status=verdict.action, result=result)
         if is_video(job.source):
-            return _video(job, settings, upscaler, verdict.action, total)
-        opened = open_job(job, settings, upscaler)
+            with at_hand(job) as near:
+                return _video(job, near, settings, upscaler, verdict.action, total)
+        with at_hand(job) as near:
+            opened = open_job(near, settings, upscaler)
         speed = total.speeds.get(opened.entry.name)
         if speed is None:
             factor = max(
@@ -166,15 +170,19 @@ def _one(
 
 def _video(
     job: Job,
+    near: Job,
     settings: Settings,
     upscaler: Upscaler,
     action: Literal["write", "replace", "keep", "skip"],
     total: Total,
 ) -> Forecast:
-    """What would come of a video: as long as its networks take, as if no frame were repeated."""
+    """What would come of a video: as long as its networks take, as if no frame were repeated.
+
+    ``near`` is the job with files of this machine.
+    """
     from loopsr.apps.batch.video import open_video_job
 
-    opened = open_video_job(job, settings, upscaler)
+    opened = open_video_job(near, settings, upscaler)
     frames = opened.make_frames()
     codec = opened.spec.codec
     speed = total.speeds.get(codec)
@@ -192,7 +200,7 @@ def _video(
     )
 
 
-def recorded_speeds(record: Record, settings: str) -> dict[str, Speed]:
+def recorded_speeds(record: Ledger, settings: str) -> dict[str, Speed]:
     """The speed of the last run with the same settings, by format; {} if it made too few results.
 
     Several pictures are in the works at once, so it is the time between results that counts, and

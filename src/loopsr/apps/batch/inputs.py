@@ -10,6 +10,7 @@ from pathlib import Path
 
 from loopsr.apps.batch.jobs import STREAM
 from loopsr.apps.batch.kinds import is_known
+from loopsr.apps.batch.near import find_remote
 from loopsr.errors import UsageError
 
 _MAX_LIST = 1 << 28  # bytes of a list of names
@@ -29,42 +30,57 @@ class Found:
     """The inputs, in the order of the arguments and sorted within a folder or glob.
 
     ``left_out`` counts files in folders whose names are not those of a picture or video.
-    ``folders`` says whether any input stands for more than itself.
+    ``folders`` says whether any input stands for more than itself, ``plain`` whether one is a path
+    without ``file://``, which need not be the same on other machines.
     """
 
     sources: list[Source] = field(default_factory=list)
     left_out: int = 0
     folders: bool = False
+    plain: bool = False
 
 
 def find_inputs(
     arguments: Sequence[str], *, recursive: bool = False, output: str | None = None
 ) -> Found:
     """Expand arguments: folders if ``recursive``, globs, ``@FILE`` (``@-`` is stdin) with one name
-    a line.
+    a line. Addresses such as ``s3://bucket/folder`` are expanded likewise.
 
     What exists under the very name that was typed is taken as it is. Hidden files, and the folder
     ``output`` where results go, are passed over in folders; links to folders are not followed.
     Raises ``UsageError`` for a glob or a folder without pictures and for a list that cannot be
     read.
     """
+    from loopsr.io.remote import is_address, without_file_scheme  # slow import: not for --help
+
     found = Found()
     for argument in arguments:
+        name = without_file_scheme(argument)
         if argument.startswith("@") and not os.path.lexists(argument):
             found.folders = True
             for line in _lines(argument[1:]):
                 _add(found, line, recursive=recursive, output=output)
-        elif _MAGIC.isdisjoint(argument) or os.path.lexists(argument):
+        elif is_address(argument):
+            _add_remote(found, argument, recursive=recursive, globs=True, output=output)
+        elif _MAGIC.isdisjoint(name) or os.path.lexists(name):
             _add(found, argument, recursive=recursive, output=output)
         else:
             found.folders = True
-            _add_glob(found, argument, output=output)
+            found.plain |= name == argument
+            _add_glob(found, name, output=output)
     if not found.sources:
         raise UsageError(f"{' '.join(arguments)} names no picture; list at least one")
     return found
 
 
 def _add(found: Found, name: str, *, recursive: bool, output: str | None) -> None:
+    from loopsr.io.remote import is_address, is_shared, without_file_scheme
+
+    if is_address(name):
+        _add_remote(found, name, recursive=recursive, globs=False, output=output)
+        return
+    found.plain |= not is_shared(name)
+    name = without_file_scheme(name)
     if not (recursive and name != STREAM and Path(name).is_dir()):
         found.sources.append(Source(name))
         return
@@ -80,6 +96,21 @@ def _add(found: Found, name: str, *, recursive: bool, output: str | None) -> Non
     found.sources += map(Source, closed)
     if len(found.sources) == before:
         raise UsageError(f"{name} holds no picture that can be read; name another folder")
+
+
+def _add_remote(
+    found: Found, address: str, *, recursive: bool, globs: bool, output: str | None
+) -> None:
+    names, several = find_remote(address, recursive=recursive, globs=globs, output=output)
+    if not several:
+        found.sources.append(Source(address))
+        return
+    found.folders = True
+    known = [Source(name, below) for name, below in names if is_known(name)]
+    found.sources += known
+    found.left_out += len(names) - len(known)
+    if not known:
+        raise UsageError(f"{address} holds no picture that can be read; name another folder")
 
 
 def _walk(top: str, *, skip: str | None, closed: list[str]) -> Iterator[tuple[str, str]]:

@@ -75,6 +75,11 @@ def is_folder(output: str | None, *, several: bool) -> bool:
     """
     if output is None or output == STREAM:
         return False
+    from loopsr.io import remote  # slow import: not for --help
+
+    if remote.is_address(output):
+        there = None if several or output.endswith("/") else remote.status(output)
+        return several or output.endswith("/") or (there is not None and there.folder)
     if not (several or output.endswith("/") or Path(output).is_dir()):
         return False
     if Path(output).exists() and not Path(output).is_dir():
@@ -103,10 +108,18 @@ def _named_job(
         extension = _extension(source.path, format)
     name = template.fill(source.path, number=number, extension=extension)
     if output is None:
-        return Job(source.path, str(Path(source.path).with_name(name)))
+        return Job(source.path, _beside(source.path, name))
     key = f"{source.below}/{name}" if source.below else name
     # Text, not a path: an address such as s3://... keeps both its slashes.
     return Job(source.path, f"{output.rstrip('/')}/{key}", key)
+
+
+def _beside(source: str, name: str) -> str:
+    from loopsr.io.remote import is_address
+
+    if is_address(source):  # a Path would take one of its slashes away
+        return f"{source.rpartition('/')[0]}/{name}"
+    return str(Path(source).with_name(name))
 
 
 def _extension(source: str, format: str | None) -> str:
@@ -225,4 +238,6 @@ def _counted(job: Job, count: int) -> Job:
 
 
 def _real(path: str) -> str:
-    return os.path.realpath(path)
+    from loopsr.io.remote import is_address
+
+    return path if is_address(path) else os.path.realpath(path)

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self, final
+from typing import Any, Protocol, Self, final
 
 from loopsr.errors import ImageWriteError, UsageError
 from loopsr.io.lock import try_lock
@@ -35,12 +35,16 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """A source as it was read; the same path, length and time stand for the same content."""
+    """A source as it was read; the same path, length and time stand for the same content.
 
-    path: str  # absolute
+    Of an address the store tells the length and the ``tag``, and there is no time and no digest.
+    """
+
+    path: str  # absolute, or an address
     bytes: int
     mtime_ns: int
     sha256: str
+    tag: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +75,27 @@ def content_of(path: Path) -> Content:
     return Content(bytes=length, sha256=digest.hexdigest())
 
 
+def absolute(source: str) -> str:
+    """A source's name that holds in every folder."""
+    from loopsr.io import remote
+
+    return source if remote.is_address(source) else str(Path(source).absolute())
+
+
 def origin_of(source: str) -> Origin:
-    """The identity of a source file. Raises OSError."""
+    """The identity of a source. Raises OSError; of an address ``ImageReadError``."""
+    from loopsr.io import remote  # slow import: not for --help
+
+    if remote.is_address(source):
+        there = remote.status(source)
+        if there is None:
+            raise FileNotFoundError(source)
+        return Origin(path=source, bytes=there.bytes, mtime_ns=0, sha256="", tag=there.tag)
     path = Path(source)
     status = path.stat()
     content = content_of(path)
     return Origin(
-        path=str(path.absolute()),
+        path=absolute(source),
         bytes=content.bytes,
         mtime_ns=status.st_mtime_ns,
         sha256=content.sha256,
@@ -86,23 +104,57 @@ def origin_of(source: str) -> Origin:
 
 def is_same(origin: Origin, source: str) -> bool:
     """Whether a source is still the file that it was; its content decides if its time differs."""
+    from loopsr.io import remote
+
+    if remote.is_address(source):
+        there = remote.status(source)
+        if there is None or not there.tag:
+            return False
+        return (there.bytes, there.tag) == (origin.bytes, origin.tag)
     try:
         status = Path(source).stat()
         if status.st_size != origin.bytes:
             return False
-        if str(Path(source).absolute()) == origin.path and status.st_mtime_ns == origin.mtime_ns:
+        if absolute(source) == origin.path and status.st_mtime_ns == origin.mtime_ns:
             return True
         return content_of(Path(source)).sha256 == origin.sha256
     except OSError:
         return False
 
 
-def is_intact(entry: Entry, target: Path) -> bool:
-    """Whether a result is, to the last byte, what was written."""
+def is_intact(entry: Entry, target: str | Path) -> bool:
+    """Whether a result is, to the last byte, what was written.
+
+    At an address the store vouches for the content, and the entry came with it.
+    """
+    from loopsr.io import remote
+
+    if remote.is_address(target):
+        there = remote.status(str(target))
+        return there is not None and there.bytes == entry.content.bytes
     try:
-        return target.stat().st_size == entry.content.bytes and content_of(target) == entry.content
+        return (
+            Path(target).stat().st_size == entry.content.bytes
+            and content_of(Path(target)) == entry.content
+        )
     except OSError:
         return False
+
+
+class Ledger(Protocol):
+    """Remembers results by their keys: in a file, with the objects of a store, elsewhere."""
+
+    def find(self, key: str) -> Entry | None:
+        """The last entry of a result, None if there is none."""
+
+    def entries(self) -> Iterator[Entry]:
+        """The last entry of every result, as far as they can be listed."""
+
+    def add(self, entry: Entry) -> None:
+        """Note a result before it gets its name. Raises OSError."""
+
+    def close(self) -> None:
+        """Let go of what is held."""
 
 
 @final
@@ -167,14 +219,14 @@ class Record:
     def _read(self, place: int) -> Entry | None:
         os.lseek(self._descriptor, place, os.SEEK_SET)
         data = os.read(self._descriptor, _LONGEST)
-        return _parsed(data.partition(b"\n")[0])
+        return parsed(data.partition(b"\n")[0])
 
     def _scan(self) -> None:
         """Note where the last whole line of every result lies."""
         place, end = 0, b"\n"
         with open(self._descriptor, "rb", closefd=False) as file:
             while line := file.readline(_LONGEST):
-                entry = _parsed(line)
+                entry = parsed(line)
                 if entry is not None:
                     self._places[entry.key] = place
                 place += len(line)
@@ -216,7 +268,7 @@ def read_record(folder: Path) -> Record | None:
         return None
 
 
-def _parsed(line: bytes) -> Entry | None:
+def parsed(line: bytes) -> Entry | None:
     """The entry of a line; None for what is torn, of another version or no entry at all."""
     try:
         values = json.loads(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Literal
 
 from loopsr.apps.batch.jobs import STREAM, Job, is_counted
 from loopsr.apps.batch.kinds import is_video
-from loopsr.apps.batch.record import Entry, Record, is_intact, is_same
+from loopsr.apps.batch.record import Entry, Ledger, absolute, is_intact, is_same
 from loopsr.errors import ImageReadError, ImageWriteError, VideoReadError
 
 Collision = Literal["error", "overwrite", "skip", "rename"]
@@ -23,17 +24,17 @@ class Verdict:
     entry: Entry | None = None
 
 
-def decide(job: Job, *, record: Record | None, settings: str, collision: Collision) -> Verdict:
+def decide(job: Job, *, record: Ledger | None, settings: str, collision: Collision) -> Verdict:
     """What to do about one job, ``settings`` being the fingerprint of the run.
 
     Raises ``ImageWriteError`` when its result exists and may neither be kept nor replaced.
     """
     target = Path(job.target)
-    if job.target == STREAM or not (target.exists() or target.is_symlink()):
+    if job.target == STREAM or not _exists(job.target):
         return Verdict("write")
     entry = record.find(job.key) if record is not None and job.key else None
     if entry is not None and entry.settings == settings and is_same(entry.origin, job.source):
-        if is_intact(entry, target):
+        if is_intact(entry, job.target):
             return Verdict("keep", entry)
         if _is_damaged(target, entry):
             return Verdict("replace")
@@ -45,6 +46,14 @@ def decide(job: Job, *, record: Record | None, settings: str, collision: Collisi
 
 
 _ADVICE = "pass --overwrite, --skip or --rename, or choose another name"
+
+
+def _exists(target: str) -> bool:
+    from loopsr.io import remote  # slow import: not for --help
+
+    if remote.is_address(target):
+        return remote.status(target) is not None
+    return os.path.lexists(target)
 
 
 def _reason(job: Job, entry: Entry | None, settings: str) -> str:
@@ -86,7 +95,7 @@ def _opens(video: Path) -> bool:
     return True
 
 
-def earlier_name(record: Record, settings: str) -> Callable[[Job], Job | None]:
+def earlier_name(record: Ledger, settings: str) -> Callable[[Job], Job | None]:
     """For ``rename_jobs``: a job as an earlier run with the same settings named it.
 
     Only results that are still to the last byte what was written count.
@@ -97,14 +106,14 @@ def earlier_name(record: Record, settings: str) -> Callable[[Job], Job | None]:
             found.setdefault(entry.origin.path, []).append(entry.key)
 
     def earlier(job: Job) -> Job | None:
-        for key in found.get(str(Path(job.source).absolute()), []):
+        for key in found.get(absolute(job.source), []):
             if not (is_counted(key, job.key) and job.target.endswith(job.key)):
                 continue
             again = Job(job.source, job.target.removesuffix(job.key) + key, key)
             entry = record.find(key)
             if entry is None or not is_same(entry.origin, again.source):
                 continue
-            if is_intact(entry, Path(again.target)):
+            if is_intact(entry, again.target):
                 return again
         return None
 

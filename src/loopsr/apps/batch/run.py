@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from loopsr.apps.batch.jobs import STREAM, Job, check_clashes, rename_jobs
-from loopsr.apps.batch.record import Entry, Origin, Record, content_of, open_record, origin_of
+from loopsr.apps.batch.record import Entry, Ledger, Origin, content_of, origin_of
+from loopsr.apps.batch.remote_record import note_of, open_ledger
 from loopsr.apps.batch.resume import Collision, decide, earlier_name
 from loopsr.apps.batch.settings import Settings, fingerprint
 from loopsr.apps.batch.share import Share
 from loopsr.apps.batch.work import Place, do_job
-from loopsr.errors import Cancelled, LoopsrError
+from loopsr.errors import Cancelled, LoopsrError, UsageError
 
 if TYPE_CHECKING:
     from loopsr.engine.upscaler import Upscaler
@@ -75,7 +76,7 @@ def run(
     settings: Settings,
     upscaler: Upscaler,
     *,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     collision: Collision = "error",
     lanes: int | None = None,
     memory: int | None = None,
@@ -98,12 +99,13 @@ def run(
             check_clashes(jobs)  # before the folder is made
         if folder is not None:
             settings_hash = fingerprint(settings, upscaler.identity())
-            record = stack.enter_context(open_record(folder))
+            record = open_ledger(folder)
+            stack.callback(record.close)
         if collision == "rename":
             jobs = renamed(jobs, record, settings_hash)
-        for parent in {Path(job.target).parent for job in jobs if job.target != STREAM}:
+        for parent in local_folders(jobs):
             remove_stale(parent)
-        hall = _Hall(
+        hall = Hall(
             settings=settings,
             upscaler=upscaler,
             record=record,
@@ -116,8 +118,25 @@ def run(
         yield from hall.all(jobs, lanes=min(lanes or default_lanes(), len(jobs)))
 
 
-def renamed(jobs: Sequence[Job], record: Record | None, settings: str) -> Sequence[Job]:
-    """The jobs with names that are free, or that an earlier run with the same settings gave."""
+def local_folders(jobs: Sequence[Job]) -> set[Path]:
+    """The folders of this machine that results lie in."""
+    from loopsr.io.remote import is_address
+
+    targets = (job.target for job in jobs if job.target != STREAM)
+    return {Path(target).parent for target in targets if not is_address(target)}
+
+
+def renamed(jobs: Sequence[Job], record: Ledger | None, settings: str) -> Sequence[Job]:
+    """The jobs with names that are free, or that an earlier run with the same settings gave.
+
+    Raises ``UsageError`` for results at an address.
+    """
+    from loopsr.io.remote import is_address
+
+    if any(is_address(job.target) for job in jobs):
+        raise UsageError(
+            "--rename would have to ask the store for name after name; pass --skip or --overwrite"
+        )
     return rename_jobs(jobs, earlier_name(record, settings) if record else lambda job: None)
 
 
@@ -135,7 +154,7 @@ def _default_memory() -> int:
     return default_memory(free_memory())
 
 
-class _Hall:
+class Hall:
     """Where the jobs of one run are done: what they share, and one of them from start to end."""
 
     def __init__(
@@ -143,12 +162,13 @@ class _Hall:
         *,
         settings: Settings,
         upscaler: Upscaler,
-        record: Record | None,
+        record: Ledger | None,
         settings_hash: str,
         collision: Collision,
         watch: Watch,
         stopped: Callable[[], bool],
         memory: int,
+        name: str = "",
     ) -> None:
         self._settings = settings
         self._upscaler = upscaler
@@ -160,7 +180,7 @@ class _Hall:
         self._stopped: Callable[[], bool] = lambda: stopped() or self._closed.is_set()
         self._network = Share(1, stopped=self._stopped)
         self._memory = Share(memory, stopped=self._stopped)
-        self._name = secrets.token_hex(4)
+        self._name = name or secrets.token_hex(4)
 
     def all(self, jobs: Sequence[Job], *, lanes: int) -> Iterator[Outcome]:
         """Outcomes in the order of the jobs; only a bounded number of them is ever held."""
@@ -208,6 +228,7 @@ class _Hall:
             room=partial(self._memory.take, number),
             turn=partial(self._network.take, number),
             seal=note.add,
+            send=note.send,
         )
 
         def progress(done: float, note: str = "") -> bool:
@@ -215,19 +236,19 @@ class _Hall:
             return not self._stopped()
 
         result = do_job(job, settings, self._upscaler, progress, place)
-        note.add_late(result)
+        note.add_late(job.target, result)
         return Outcome(job=job, status="written", result=result)
 
 
 class _Note:
     """The entry of one job in the record, if there is one."""
 
-    def __init__(self, record: Record | None, job: Job, settings: str, run: str) -> None:
+    def __init__(self, record: Ledger | None, job: Job, settings: str, run: str) -> None:
         self._record = record if job.key else None
         self._job = job
         self._settings = settings
         self._run = run
-        self._done = False
+        self._entry: Entry | None = None
         # As it is before it is read: should it change meanwhile, the next run sees it.
         self._origin = self._known_origin() if self._record is not None else None
 
@@ -235,24 +256,29 @@ class _Note:
         """Note the complete file. Raises OSError."""
         if self._record is None or self._origin is None:
             return
-        self._record.add(
-            Entry(
-                key=self._job.key,
-                origin=self._origin,
-                settings=self._settings,
-                content=content_of(path),
-                result=result,
-                cost=cost,
-                at=round(time.time(), 3),
-                run=self._run,
-            )
+        self._entry = Entry(
+            key=self._job.key,
+            origin=self._origin,
+            settings=self._settings,
+            content=content_of(path),
+            result={**result, "source": self._job.source, "target": self._job.target},
+            cost=cost,
+            at=round(time.time(), 3),
+            run=self._run,
         )
-        self._done = True
+        self._record.add(self._entry)
 
-    def add_late(self, result: dict[str, Any]) -> None:
+    def add_late(self, path: str | Path, result: dict[str, Any]) -> None:
         """Note a result of a worker that does not do so before it gives it its name."""
-        if not self._done:
-            self.add(Path(self._job.target), result, 0)
+        if self._entry is None and self._record is not None:
+            self.add(Path(path), result, 0)
+
+    def send(self, path: Path, address: str, result: dict[str, Any]) -> None:
+        """Send a result to its address, with its entry. Raises ``ImageWriteError``."""
+        from loopsr.io import remote
+
+        self.add_late(path, result)
+        remote.send(path, address, note=note_of(self._entry) if self._entry else "")
 
     def _known_origin(self) -> Origin | None:
         try:

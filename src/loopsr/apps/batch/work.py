@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from loopsr.apps.batch.jobs import STREAM, Job
 from loopsr.apps.batch.kinds import is_video
+from loopsr.apps.batch.near import at_hand
 from loopsr.apps.batch.settings import Settings
 from loopsr.errors import ImageReadError, ImageWriteError
 
@@ -28,17 +29,25 @@ class Progress(Protocol):
 _MAX_STDIN = 1 << 30  # bytes; it is held in memory
 
 
+def _send(path: Path, address: str, result: dict[str, Any]) -> None:
+    from loopsr.io import remote  # slow import: not for --help
+
+    remote.send(path, address)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """A job's place among those that run at once; alone, it need not wait for anything.
 
     ``room(bytes)`` is held during the work, ``turn()`` while a network runs. ``seal`` is given the
     complete result and the cost of its networks (see ``OpenedFile``) before it gets its name.
+    ``send`` is given a result that is to lie at an address.
     """
 
     room: Callable[[int], AbstractContextManager[object]] = nullcontext
     turn: Callable[[], AbstractContextManager[object]] = nullcontext
     seal: Callable[[Path, dict[str, Any], int], None] | None = None
+    send: Callable[[Path, str, dict[str, Any]], None] = _send
 
 
 ALONE = Place()
@@ -55,7 +64,11 @@ def do_job(
 
     Raises what ``upscale_file`` raises: then nothing half-written is left behind.
     """
-    return worker_of(job)(job, settings, upscaler, progress, place)
+    with at_hand(job) as near:
+        result = worker_of(near)(near, settings, upscaler, progress, place)
+        if near.target != job.target:
+            place.send(Path(near.target), job.target, result)
+    return {**result, "source": job.source, "target": job.target}
 
 
 def worker_of(job: Job) -> Worker:
