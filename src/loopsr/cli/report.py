@@ -56,6 +56,7 @@ class Report(logging.Handler):
         self._quiet = verbosity < 0 or (piped and verbosity == 0)
         self._verbose = verbosity > 0
         self._json = as_json
+        self._stdout = sys.stdout
         self._lines = sys.stderr if stdout_taken else sys.stdout
         self._console = Console(stderr=True, highlight=False)
         self._total = total
@@ -221,7 +222,7 @@ class Report(logging.Handler):
     def _print_json(self, record: dict[str, Any]) -> None:
         if sys.stdout.isatty():
             self._hide_bar()
-        print(json.dumps(record, ensure_ascii=False), file=sys.stdout, flush=True)
+        print(json.dumps(record, ensure_ascii=False), file=self._stdout, flush=True)
 
 
 def _line(result: dict[str, Any]) -> str:

@@ -12,9 +12,10 @@ import logging
 import os
 import queue
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,9 @@ def _cluster() -> Iterator[Any]:
             "check RAY_ADDRESS, and the cluster with: ray status"
         ) from None
     try:
-        yield ray
+        # Ray prints of lost workers on stdout, where only results may be.
+        with redirect_stdout(sys.stderr):
+            yield ray
     finally:
         ray.shutdown()
 
