@@ -20,6 +20,12 @@ Make = Callable[..., Path]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measurements of backends go to a folder of the test, not to the user's."""
+    monkeypatch.setenv("LOOPSR_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as `loopsr/weights` is: small untrained networks under the default names."""

@@ -37,6 +37,9 @@ class ModelCard:
     multiple_of: int = 1
     iters: int | None = None
     macs_per_pixel: int | None = None
+    # What each step adds to `halo` and `macs_per_pixel`; None where that is not known.
+    halo_per_step: int | None = None
+    macs_per_step: int | None = None
     description: str = ""
     licence: str = "Apache-2.0"
     paper: str = ""
@@ -68,21 +71,34 @@ class ModelCard:
         card._check()
         return card
 
+    def stopped_after(self, iters: int | None) -> ModelCard:
+        """The card of the same network when it stops after ``iters`` steps (None: all)."""
+        if iters is None or self.iters is None or iters == self.iters:
+            return self
+        less = self.iters - iters
+        halo, macs = self.halo, self.macs_per_pixel
+        if halo is not None and self.halo_per_step is not None:
+            halo = max(0, halo - less * self.halo_per_step)
+        if macs is not None and self.macs_per_step is not None:
+            macs = max(0, macs - less * self.macs_per_step)
+        return dataclasses.replace(self, iters=iters, halo=halo, macs_per_pixel=macs)
+
     def _check(self) -> None:
         whole = {
             "scale": self.scale,
             "multiple_of": self.multiple_of,
             "parameters": self.parameters,
         }
-        if self.halo is not None:
-            whole["halo"] = self.halo
+        optional = ("halo", "halo_per_step", "macs_per_step", "macs_per_pixel", "iters")
+        whole |= {key: value for key in optional if (value := getattr(self, key)) is not None}
         for key, value in whole.items():
-            if type(value) is not int or value < (0 if key in ("halo", "parameters") else 1):
+            least = 1 if key in ("scale", "multiple_of", "iters") else 0
+            if type(value) is not int or value < least:
                 raise WeightsError(
                     f"the model card has {key} = {value!r}, a whole number was expected; "
                     "fetch the weight file again"
                 )
-        limits = {"scale": 16, "multiple_of": 256, "halo": 1024}
+        limits = {"scale": 16, "multiple_of": 256, "halo": 1024, "iters": 1024}
         for key, most in limits.items():
             if whole.get(key, 0) > most:
                 raise WeightsError(

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from loopsr.cli.doctor import cpu_features, cpu_name
-
 from .conftest import Loopsr
 
 
@@ -63,12 +61,3 @@ def test_doctor_without_weights(
     run = loopsr("doctor")
     assert run.returncode == 1
     assert b"no weights are installed" in run.stdout
-
-
-def test_cpu_facts(tmp_path: Path) -> None:
-    info = tmp_path / "cpuinfo"
-    info.write_text("model name\t: A CPU 9\nflags\t\t: fpu avx2 avx512_vnni amx_int8 sse\n")
-    assert cpu_name(info) == "A CPU 9"
-    assert cpu_features(info) == ["AVX2", "AVX-512 VNNI", "AMX INT8"]
-    info.write_text("Features\t: fp asimd asimddp\n")
-    assert cpu_features(info) == ["NEON", "NEON dot product"]

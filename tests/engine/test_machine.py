@@ -60,3 +60,11 @@ def test_version_1_without_limits(system: Path) -> None:
 def test_this_machine() -> None:
     assert machine.cores() >= 1
     assert machine.free_memory() > 0
+
+
+def test_cpu_facts(tmp_path: Path) -> None:
+    write(tmp_path / "cpuinfo", "model name\t: A CPU 9\nflags\t: fpu avx2 avx512_vnni amx_int8\n")
+    assert machine.cpu_name(proc=tmp_path) == "A CPU 9"
+    assert machine.cpu_features(proc=tmp_path) == ["AVX2", "AVX-512 VNNI", "AMX INT8"]
+    write(tmp_path / "cpuinfo", "Features\t: fp asimd asimddp\n")
+    assert machine.cpu_features(proc=tmp_path) == ["NEON", "NEON dot product"]

@@ -54,9 +54,9 @@ def test_control_one_changed_weight_is_noticed(shipped, tmp_path: Path) -> None:
 
 
 def test_control_another_scale_is_noticed(shipped, tmp_path: Path) -> None:
-    _, _, paths = shipped
+    network, _, paths = shipped
     with pytest.raises(TrainingError, match="gives the shape"):
-        twin.parity(create("lrn", scale=2), paths["onnx"])
+        twin.parity(create("lrn", scale=2, iters=network.iters), paths["onnx"])
 
 
 def test_weights_are_stored_once_and_nothing_else_is(shipped) -> None:

@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -16,26 +15,11 @@ import click
 from loopsr.cli.text import format_bytes
 from loopsr.errors import LoopsrError
 
-# Flag of the kernel -> what people call it, on x86 and on ARM.
-_FEATURES = {
-    "avx2": "AVX2",
-    "fma": "FMA",
-    "avx512f": "AVX-512",
-    "avx512_vnni": "AVX-512 VNNI",
-    "avx_vnni": "AVX-VNNI",
-    "avx512_bf16": "AVX-512 BF16",
-    "amx_tile": "AMX",
-    "amx_bf16": "AMX BF16",
-    "amx_int8": "AMX INT8",
-    "asimd": "NEON",
-    "asimddp": "NEON dot product",
-    "i8mm": "NEON int8 matrix",
-    "bf16": "NEON BF16",
-    "sve": "SVE",
-}
 # What a user may have, and what installs it.
 _NEEDED = ("onnxruntime", "pyvips", "numpy", "click", "rich", "safetensors")
 _INSTALL = {
+    "openvino": "pip install 'loopsr[openvino]'",
+    "ncnn": "pip install 'loopsr[ncnn]'",
     "av": "pip install 'loopsr[video]'",
     "torch": "pip install 'loopsr[train]'",
     "onnx": "pip install 'loopsr[train]'",
@@ -45,9 +29,10 @@ _PACKAGES = (*_NEEDED, *_INSTALL)
 
 @click.command(short_help="Say what this machine has and what is missing.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of text.")
-def command(as_json: bool) -> int:
+@click.option("--measure", is_flag=True, help="Time the backends again; takes some seconds.")
+def command(as_json: bool, measure: bool) -> int:
     """Check the installation and the machine; exit code 1 if upscaling cannot work."""
-    facts = examine()
+    facts = examine(measure=measure)
     if as_json:
         click.echo(json.dumps(facts, indent=2))
     else:
@@ -55,9 +40,9 @@ def command(as_json: bool) -> int:
     return 1 if facts["problems"] else 0
 
 
-def examine() -> dict[str, Any]:
+def examine(*, measure: bool = False) -> dict[str, Any]:
     """All facts as one JSON-able dictionary; ``problems`` lists what stops upscaling."""
-    from loopsr.engine.machine import cores, free_memory
+    from loopsr.engine.machine import cores, cpu_features, cpu_name, free_memory
 
     packages = {name: _version(name) for name in _PACKAGES}
     libvips, libvips_problem = _libvips()
@@ -81,34 +66,10 @@ def examine() -> dict[str, Any]:
         "libvips": libvips,
         "packages": packages,
         "backends": backends,
+        "choices": _choices(weights, measure=measure),
         "weights": weights,
         "problems": problems,
     }
-
-
-def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The CPU's own name, or the architecture where the system does not say."""
-    for line in _lines(cpuinfo):
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
-    """Vector and matrix units that matter to networks, by the kernel's word."""
-    for line in _lines(cpuinfo):
-        if line.startswith(("flags", "Features")):
-            flags = set(line.partition(":")[2].split())
-            return [name for flag, name in _FEATURES.items() if flag in flags]
-    # Elsewhere nothing lists them, but every 64-bit ARM has NEON.
-    return ["NEON"] if platform.machine() in ("arm64", "aarch64") else []
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(errors="replace").splitlines()
-    except OSError:
-        return []
 
 
 def _version(package: str) -> str | None:
@@ -130,15 +91,34 @@ def _libvips() -> tuple[str | None, str | None]:
 
 
 def _backends() -> dict[str, dict[str, Any]]:
-    from loopsr.engine.backends import BACKENDS
+    from loopsr.engine.backends import BACKENDS, EXTRAS, PRECISIONS, installed
 
+    here = installed()
     return {
         name: {
-            "installed": importlib.util.find_spec(name) is not None,
-            "install": _INSTALL.get(name, f"pip install {name}"),
+            "installed": name in here,
+            "precisions": PRECISIONS[name],
+            "install": f"pip install 'loopsr[{EXTRAS[name]}]'"
+            if name in EXTRAS
+            else f"pip install {name}",
         }
         for name in BACKENDS
     }
+
+
+def _choices(weights: dict[str, str], *, measure: bool) -> dict[str, dict[str, Any]]:
+    """What --backend auto takes for each model that is taken by default, and why."""
+    from loopsr.engine.machine import cores
+    from loopsr.engine.networks import AUTO, Networks
+    from loopsr.weights import catalogue
+
+    networks = Networks(backend=AUTO, precision=AUTO, threads=cores(), iters=None)
+    found = {}
+    for name in catalogue.DEFAULT.values():
+        if weights.get(name) == "ok":
+            choice, rows = networks.choice(networks.card(name), afresh=measure)
+            found[name] = {**choice._asdict(), "measured": rows}
+    return found
 
 
 def _weights() -> dict[str, str]:
@@ -178,6 +158,7 @@ def _print(facts: dict[str, Any]) -> None:
         ("backend", f"{name} {'ready' if state['installed'] else 'missing: ' + state['install']}")
         for name, state in facts["backends"].items()
     ]
+    rows += [("auto", _choice_text(name, choice)) for name, choice in facts["choices"].items()]
     good = [name for name, state in facts["weights"].items() if state == "ok"]
     rows.append(("weights", f"{', '.join(good)}: hash verified" if good else "none"))
     previous = None
@@ -187,3 +168,20 @@ def _print(facts: dict[str, Any]) -> None:
     for problem in facts["problems"]:
         click.echo(f"problem   {problem}")
     click.echo("All is well." if not facts["problems"] else "Upscaling will not work as it should.")
+
+
+def _choice_text(name: str, choice: dict[str, Any]) -> str:
+    """One line: what runs a model, and the milliseconds that all candidates took."""
+    start = f"{name} runs on {choice['backend']} {choice['precision']}"
+    if not choice["measured"]:
+        return f"{start}; not measured yet, type: loopsr doctor --measure"
+    figures = (f"{row['backend']} {row['precision']} {_figure(row)}" for row in choice["measured"])
+    return f"{start}: {', '.join(figures)}"
+
+
+def _figure(row: dict[str, Any]) -> str:
+    from loopsr.engine.choice import is_faithful
+
+    if row["error"] is not None:
+        return "fails"
+    return f"{row['milliseconds']:.0f} ms" + ("" if is_faithful(row) else " (would show)")

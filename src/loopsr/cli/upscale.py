@@ -86,6 +86,13 @@ Exit codes:
 @click.option(
     "--engine", metavar="NAME", default="local", help="local, or ray for a cluster.  [local]"
 )
+@click.option(
+    "--precision",
+    metavar="NAME",
+    default="auto",
+    help="float32, bfloat16 or int8.  [auto: without visible loss]",
+)
+@click.option("--iters", type=whole(), metavar="N", help="Steps of the network: fewer are faster.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a picture on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "--verbose", count=True, help="Say what is done; twice for more.")
@@ -205,8 +212,23 @@ def _memory(text: str | None) -> int:
 
 
 def _open_upscaler(
-    memory: int, *, model: str | None, backend: str, threads: int | None, tile: int | None
+    memory: int,
+    *,
+    model: str | None,
+    backend: str,
+    precision: str,
+    iters: int | None,
+    threads: int | None,
+    tile: int | None,
 ) -> Upscaler:
     from loopsr.engine.upscaler import Upscaler  # slow import: not for --help
 
-    return Upscaler(model=model, backend=backend, threads=threads, max_memory=memory, tile=tile)
+    return Upscaler(
+        model=model,
+        backend=backend,
+        precision=precision,
+        iters=iters,
+        threads=threads,
+        max_memory=memory,
+        tile=tile,
+    )

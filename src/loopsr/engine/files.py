@@ -229,6 +229,7 @@ def _frames(
             alpha=traits.alpha,
             meter=meter,
             turn=turn,
+            fine=traits.depth > 8,
         )
         yield _pieces(rows, dtype)
 

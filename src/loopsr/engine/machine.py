@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
 _UNKNOWN_FREE = 2 * 1024**3  # where the system does not tell
+# Flag of the kernel -> what people call it, on x86 and on ARM.
+_FEATURES = {
+    "avx2": "AVX2",
+    "fma": "FMA",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "AVX-512 VNNI",
+    "avx_vnni": "AVX-VNNI",
+    "avx512_bf16": "AVX-512 BF16",
+    "amx_tile": "AMX",
+    "amx_bf16": "AMX BF16",
+    "amx_int8": "AMX INT8",
+    "asimd": "NEON",
+    "asimddp": "NEON dot product",
+    "i8mm": "NEON int8 matrix",
+    "bf16": "NEON BF16",
+    "sve": "SVE",
+}
 
 
 def cores(*, proc: Path = _PROC, cgroup: Path = _CGROUP) -> int:
@@ -32,6 +50,24 @@ def free_memory(*, proc: Path = _PROC, cgroup: Path = _CGROUP) -> int:
         and (used := _number(folder / now)) is not None
     ]
     return min([free, *left])
+
+
+def cpu_name(*, proc: Path = _PROC) -> str:
+    """The CPU's own name, or the architecture where the system does not say."""
+    for line in _text(proc / "cpuinfo").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def cpu_features(*, proc: Path = _PROC) -> list[str]:
+    """Vector and matrix units that matter to networks, by the kernel's word."""
+    for line in _text(proc / "cpuinfo").splitlines():
+        if line.startswith(("flags", "Features")):
+            flags = set(line.partition(":")[2].split())
+            return [name for flag, name in _FEATURES.items() if flag in flags]
+    # Elsewhere nothing lists them, but every 64-bit ARM has NEON.
+    return ["NEON"] if platform.machine() in ("arm64", "aarch64") else []
 
 
 def _mem_available(meminfo: Path) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopsr.card import ModelCard
-from loopsr.engine.backends import BACKENDS, FILES, Backend, open_backend
-from loopsr.engine.machine import free_memory
+from loopsr.engine.machine import cores, free_memory
+from loopsr.engine.networks import Networks
 from loopsr.engine.passes import InTurn, Meter, Progress, Turn, run_passes, to_float, to_integer
 from loopsr.engine.plan import Plan, choose_scales, default_memory, final_size, make_plan
 from loopsr.engine.reduction import reduce_pixels
 from loopsr.engine.reuse import FrameMemory
 from loopsr.engine.stills import Still, read_still
 from loopsr.engine.tiling import Array
-from loopsr.errors import UnknownNameError, UsageError, WeightsError
+from loopsr.errors import UsageError
 from loopsr.weights import catalogue
 
 Image = TypeVar("Image")
@@ -34,11 +32,13 @@ class Upscaler:
     threads.
 
     ``model`` is a name of ``loopsr models`` or the path of an ONNX file (None: chosen by the
-    scale), ``backend`` "auto", "onnxruntime" or "torch", ``threads`` the CPU threads of one run
-    (None: the cores that this process has), ``max_memory`` bytes for the work (None: a quarter of
-    what is free), ``tile`` the side of a tile in input pixels (None: chosen from the memory; it
-    never changes the result), ``iters`` stops a recurrent network early (torch only). Raises
-    ``UsageError`` and ``WeightsError``. Networks are loaded on first use.
+    scale), ``backend`` "auto" or a name of ``loopsr.engine.backends``, ``precision`` what the
+    network computes in ("auto", "float32", "bfloat16", or "int8" for models that have such a file),
+    ``threads`` the CPU threads of one run (None: the cores that this process has), ``max_memory``
+    bytes for the work (None: a quarter of what is free), ``tile`` the side of a tile in input
+    pixels (None: chosen from the memory; it never changes the result), ``iters`` stops a recurrent
+    network early (None: after all its steps). Raises ``UsageError`` and ``WeightsError``. Networks
+    are loaded on first use.
     """
 
     def __init__(
@@ -46,32 +46,29 @@ class Upscaler:
         model: str | Path | None = None,
         *,
         backend: str = "auto",
+        precision: str = "auto",
         threads: int | None = None,
         max_memory: int | None = None,
         tile: int | None = None,
         iters: int | None = None,
     ) -> None:
-        for name, value in (("threads", threads), ("max_memory", max_memory), ("tile", tile)):
+        numbers = {"threads": threads, "max_memory": max_memory, "tile": tile, "iters": iters}
+        for name, value in numbers.items():
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}, at least 1 was expected; or leave it out")
-        if backend == "auto":
-            torch_file = model is not None and str(model).endswith(".safetensors")
-            backend = "torch" if torch_file else "onnxruntime"
-        if backend not in BACKENDS:
-            raise UnknownNameError("backend", backend, ["auto", *BACKENDS])
         self._model = None if model is None else str(model)
         if isinstance(model, Path):  # a bare file name is a path too
             self._model = str(model.absolute())
-        self._backend = backend
-        self._threads = threads
+        self._networks = Networks(
+            backend=backend, precision=precision, threads=threads or cores(), iters=iters
+        )
         self._max_memory = max_memory
         self._tile = tile
         self._iters = iters
-        self._lock = threading.Lock()  # guards the two dictionaries, which only ever grow
-        self._files: dict[str, tuple[ModelCard, Path]] = {}
-        self._open: dict[str, Backend] = {}
         if self._model is not None:
-            self._find(self._model)  # so that a wrong name is told before any picture is read
+            self._networks.card(
+                self._model
+            )  # so that a wrong name is told before any picture is read
 
     def plan(
         self,
@@ -89,7 +86,7 @@ class Upscaler:
         is taken, or 4. The aspect is always kept. Raises ``UsageError``.
         """
         if scale is None and width is None and height is None and long_edge is None:
-            scale = self._find(self._model)[0].scale if self._model else _DEFAULT_SCALE
+            scale = self._networks.card(self._model).scale if self._model else _DEFAULT_SCALE
         target = final_size(
             *size, scale=scale, to_width=width, to_height=height, long_edge=long_edge
         )
@@ -119,15 +116,7 @@ class Upscaler:
             names = [name for name in catalogue.DEFAULT.values() if name in catalogue.names()]
         else:
             names = list(catalogue.family(self._model).values())
-        hashes: dict[str, str | None] = {}
-        for name in names:
-            try:
-                card, path = self._find(name)
-            except WeightsError:
-                hashes[name] = None
-            else:
-                hashes[card.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        return {"networks": hashes, "backend": self._backend, "iters": self._iters}
+        return self._networks.identity(names)
 
     def stream(
         self,
@@ -139,13 +128,19 @@ class Upscaler:
         meter: Meter,
         memory: FrameMemory | None = None,
         turn: Turn = nullcontext,
+        fine: bool = False,
     ) -> Iterator[Array]:
         """Run a plan's networks over bands of rows; see ``loopsr.engine.passes.run_passes``.
 
         Yields rows of ``plan.network_size``: the reduction is the writer's. ``turn()`` is held
-        while a network runs.
+        while a network runs. ``fine`` says that more than 8 bits are wanted, so that no shorter
+        precision is taken unasked.
         """
-        stages = [(stage, InTurn(self._backend_of(stage.card), turn)) for stage in plan.stages]
+        self._networks.count(plan.cost)
+        stages = [
+            (stage, InTurn(self._networks.backend(stage.card, fine=fine), turn))
+            for stage in plan.stages
+        ]
         return run_passes(stages, bands, channels=channels, alpha=alpha, meter=meter, memory=memory)
 
     def __call__(
@@ -178,8 +173,15 @@ class Upscaler:
         bands = to_float(
             still.pixels[top : top + _BAND] for top in range(0, len(still.pixels), _BAND)
         )
-        output = self.stream(plan, bands, channels=still.channels, alpha=still.alpha, meter=meter)
         dtype = still.pixels.dtype
+        output = self.stream(
+            plan,
+            bands,
+            channels=still.channels,
+            alpha=still.alpha,
+            meter=meter,
+            fine=dtype != np.uint8,
+        )
         # What is still to be reduced is kept finer than 8 bits.
         kept = np.dtype(np.uint16) if plan.reduced else dtype
         width, height = plan.network_size
@@ -201,27 +203,10 @@ class Upscaler:
                 catalogue.card(catalogue.DEFAULT[2])  # raises: nothing is installed
         else:
             models = catalogue.family(self._model)
-            first = self._find(self._model)[0].scale
-        return [
-            self._find(models[scale])[0] for scale in choose_scales(factor, models, first=first)
-        ]
-
-    def _find(self, model: str) -> tuple[ModelCard, Path]:
-        with self._lock:
-            if model not in self._files:
-                found = catalogue.find(model, kind=FILES[self._backend])
-                # Stages know their model by the name on its card.
-                self._files[model] = self._files[found[0].name] = found
-            return self._files[model]
-
-    def _backend_of(self, card: ModelCard) -> Backend:
-        _, path = self._find(card.name)
-        with self._lock:
-            if card.name not in self._open:
-                self._open[card.name] = open_backend(
-                    self._backend, card, path, threads=self._threads, iters=self._iters
-                )
-            return self._open[card.name]
+            first = self._networks.card(self._model).scale
+        scales = choose_scales(factor, models, first=first)
+        cards = [self._networks.card(models[scale]) for scale in scales]
+        return [card.stopped_after(self._iters) for card in cards]
 
 
 def upscale(
@@ -230,6 +215,7 @@ def upscale(
     *,
     model: str | Path | None = None,
     backend: str = "auto",
+    precision: str = "auto",
     threads: int | None = None,
     max_memory: int | None = None,
     tile: int | None = None,
@@ -245,7 +231,13 @@ def upscale(
     ``Upscaler``.
     """
     upscaler = Upscaler(
-        model, backend=backend, threads=threads, max_memory=max_memory, tile=tile, iters=iters
+        model,
+        backend=backend,
+        precision=precision,
+        threads=threads,
+        max_memory=max_memory,
+        tile=tile,
+        iters=iters,
     )
     return upscaler(
         image, scale=scale, width=width, height=height, long_edge=long_edge, progress=progress

@@ -17,6 +17,8 @@ from torch import nn
 
 from loopsr.card import CARD_KEY, ModelCard
 from loopsr.errors import MissingExtraError, TrainingError
+from loopsr.export.steps import name_steps
+from loopsr.weights.onnx_graph import OUTPUT, with_steps
 
 OPSET = 18
 _IR_VERSION = 9  # the newest that ONNX Runtime 1.17 reads
@@ -27,11 +29,14 @@ PARITY_SIZES = ((1, 1, 1), (1, 7, 10), (2, 33, 24))  # batch, height, width
 def export_onnx(network: nn.Module, path: Path, *, card: ModelCard) -> None:
     """Write ``network`` as ONNX: input ``lr``, output ``sr``, any batch, height and width.
 
-    The card goes into the file's metadata; what the exporter says of the source (stack traces,
-    paths) is removed. Weights that several steps share are stored once. Raises
-    ``MissingExtraError``.
+    The features after each step are named, so that the file can be cut to fewer steps (see
+    ``loopsr.weights.onnx_graph``). The card goes into the file's metadata; what the exporter says
+    of the source (stack traces, paths) is removed. Weights that several steps share are stored
+    once. Raises ``MissingExtraError``.
     """
-    model = _trace(network)
+    pictures = [f"{OUTPUT}_{step}" for step in range(1, int(getattr(network, "iters", 1)) + 1)]
+    model = _trace(network, pictures)
+    name_steps(model.graph, pictures)
     _strip(model.graph)
     for function in model.functions:
         _strip(function)
@@ -47,8 +52,19 @@ def export_onnx(network: nn.Module, path: Path, *, card: ModelCard) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def _trace(network: nn.Module) -> Any:
-    """An ``onnx.ModelProto`` of the network in evaluation mode."""
+class _Unrolled(nn.Module):
+    """The pictures of all steps at once, for the tracer."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network: Any = network
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(self.network.unroll(x))
+
+
+def _trace(network: nn.Module, pictures: list[str]) -> Any:
+    """An ``onnx.ModelProto`` of the network in evaluation mode, with an output a step."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -64,10 +80,10 @@ def _trace(network: nn.Module) -> Any:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()), torch.no_grad():
             warnings.simplefilter("ignore")  # of the exporter, about its own insides
             program = torch.onnx.export(
-                network,
+                _Unrolled(network),
                 (torch.rand(2, 3, 18, 20),),
                 input_names=["lr"],
-                output_names=["sr"],
+                output_names=pictures,
                 dynamic_shapes=(dynamic,),
                 opset_version=OPSET,
                 dynamo=True,
@@ -93,13 +109,14 @@ def _strip(graph: Any) -> None:
                 del item.metadata_props[:]
 
 
-def run_onnx(path: Path, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Run a file on NCHW float32 in [0, 1] with ONNX Runtime on one thread."""
+def run_onnx(model: Path | bytes, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Run a file, or its bytes, on NCHW float32 in [0, 1] with ONNX Runtime on one thread."""
     import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    data = model if isinstance(model, bytes) else model.read_bytes()
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     result: NDArray[np.float32] = session.run(["sr"], {"lr": pixels})[0]
     return result
 
@@ -107,20 +124,25 @@ def run_onnx(path: Path, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 def parity(
     network: nn.Module, path: Path, *, sizes: Sequence[tuple[int, int, int]] = PARITY_SIZES
 ) -> float:
-    """The largest difference between the network and its twin over noise of several sizes."""
+    """The largest difference between the network and its twin, over noise of several sizes and
+    all numbers of steps."""
     network = network.eval().cpu()
     rng = np.random.default_rng(0)
+    data, steps = path.read_bytes(), int(getattr(network, "iters", 1))
     worst = 0.0
-    for batch, height, width in sizes:
-        pixels = rng.random((batch, 3, height, width), np.float32)
-        with torch.no_grad():
-            expected = network(torch.from_numpy(pixels)).numpy()
-        got = run_onnx(path, pixels)
-        if got.shape != expected.shape:
-            raise TrainingError(
-                f"{path} gives the shape {got.shape}, the network {expected.shape}; export it again"
-            )
-        worst = max(worst, float(np.abs(got - expected).max()))
+    for step in range(1, steps + 1):
+        twin = data if step == steps else with_steps(data, step, of=steps, file=str(path))
+        for batch, height, width in sizes:
+            pixels = rng.random((batch, 3, height, width), np.float32)
+            with torch.no_grad():
+                expected = network(torch.from_numpy(pixels), iters=step).numpy()
+            got = run_onnx(twin, pixels)
+            if got.shape != expected.shape:
+                raise TrainingError(
+                    f"{path} gives the shape {got.shape}, the network {expected.shape}; "
+                    "export it again"
+                )
+            worst = max(worst, float(np.abs(got - expected).max()))
     return worst
 
 

@@ -12,7 +12,7 @@ from loopsr.card import CARD_KEY, ModelCard
 from loopsr.errors import MissingExtraError
 from loopsr.export.golden import write_golden
 from loopsr.export.onnx import check_parity, export_onnx
-from loopsr.models import count_parameters, macs_per_pixel
+from loopsr.models import count_parameters, create, macs_per_pixel
 from loopsr.weights import catalogue
 
 
@@ -20,6 +20,7 @@ def make_card(network: nn.Module, *, name: str, kind: str, **facts: Any) -> Mode
     """The card of a network: its own facts are measured, the rest (data, training...) is given."""
     net: Any = network.cpu()
     config = net.config()
+    halo_per_step, macs_per_step = _per_step(net, kind)
     return ModelCard(
         name=name,
         network=kind,
@@ -30,8 +31,19 @@ def make_card(network: nn.Module, *, name: str, kind: str, **facts: Any) -> Mode
         iters=net.iters,
         parameters=count_parameters(net),
         macs_per_pixel=macs_per_pixel(net),
+        halo_per_step=halo_per_step,
+        macs_per_step=macs_per_step,
         **facts,
     )
+
+
+def _per_step(network: Any, kind: str) -> tuple[int | None, int | None]:
+    """What the last step adds to the halo and to the multiply-accumulates of an input pixel."""
+    if network.iters < 2:
+        return None, None
+    shorter: Any = create(kind, **{**network.config(), "iters": network.iters - 1})
+    halo = None if network.halo is None else network.halo - shorter.halo
+    return halo, macs_per_pixel(network) - macs_per_pixel(shorter)
 
 
 def write_package(network: nn.Module, folder: Path, *, card: ModelCard) -> dict[str, Path]:

@@ -24,6 +24,7 @@ FOLDER = Path(__file__).parent
 INDEX = "index.json"
 # scale -> the model that is taken when nobody names one.
 DEFAULT: dict[int, str] = {2: "loop-x2", 3: "loop-x3", 4: "loop-x4"}
+INT8_TAG = ".int8"
 MAX_FILE_BYTES = 64 * 1024**2
 MAX_FOREIGN_BYTES = 512 * 1024**2  # of a network of another project
 _MAX_HEADER_BYTES = 1024**2
@@ -77,6 +78,20 @@ def find(model: str | Path, *, kind: str = "onnx") -> tuple[ModelCard, Path]:
         advice = f"pass backend={backend!r}" if backend else f"pass a .{kind} file"
         raise UsageError(f"{path} was given where a .{kind} file is needed; {advice}")
     return read_card(path), path
+
+
+def int8_name(name: str) -> str:
+    """The name of the model's twin with layers of 8-bit integers.
+
+    Raises ``UsageError`` when there is none.
+    """
+    twin = name if name.endswith(INT8_TAG) else name + INT8_TAG
+    if twin not in _index():
+        raise UsageError(
+            f"{name} has no file with 8-bit integers; pass --precision float32, or the path of "
+            "one that `python -m loopsr.export.quantize` made as --model"
+        )
+    return twin
 
 
 def family(name: str) -> dict[int, str]:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 from loopsr.card import CARD_KEY, MAX_CARD_BYTES
 from loopsr.errors import WeightsError
+from loopsr.weights.wire import BrokenError, fields, varints
 
 _MAX_DEPTH = 32
 _MAX_RANK = 16
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 # message -> field number -> message inside. Everything else is skipped unread.
 _INSIDE: dict[str, dict[int, str]] = {
@@ -39,10 +39,6 @@ _DIMS, _DATA_TYPE, _EXTERNAL_DATA, _DATA_LOCATION = 1, 2, 13, 14  # in a tensor
 _WEIGHT_TYPES = (1, 2, 3, 10, 11, 16)  # float, uint8, int8, float16, double, bfloat16
 
 
-class _BrokenError(ValueError):
-    """The bytes are no Protocol Buffers message."""
-
-
 def read_card_text(data: bytes, *, file: str) -> str:
     """The card's JSON out of the bytes of an ONNX file.
 
@@ -60,12 +56,12 @@ def read_card_text(data: bytes, *, file: str) -> str:
 def find_card_text(data: bytes, *, file: str) -> str | None:
     """The card's JSON; None for an ONNX file of others. Raises ``WeightsError`` for other bytes."""
     try:
-        for number, value in _fields(memoryview(data)):
+        for number, _, value in fields(memoryview(data)):
             if number == _METADATA and isinstance(value, memoryview):
                 key, text = _entry(value)
                 if key == CARD_KEY.encode() and len(text) <= MAX_CARD_BYTES:
                     return text.decode()
-    except (_BrokenError, UnicodeDecodeError) as error:
+    except (BrokenError, UnicodeDecodeError) as error:
         raise WeightsError(f"{file} is no ONNX file ({error}); fetch it again") from error
     return None
 
@@ -74,13 +70,13 @@ def refuse_external(data: bytes, *, file: str) -> None:
     """Raise ``WeightsError`` when a tensor of an ONNX file points to data outside of it."""
     try:
         for tensor in _tensors(memoryview(data), "model", 0):
-            for number, value in _fields(tensor):
+            for number, _, value in fields(tensor):
                 if number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value == 1):
                     raise WeightsError(
                         f"{file} points to weights in another file, which is not accepted; "
                         "save the model with all weights inside"
                     )
-    except _BrokenError as error:
+    except BrokenError as error:
         raise WeightsError(f"{file} is no ONNX file ({error}); fetch it again") from error
 
 
@@ -91,77 +87,33 @@ def count_weights(data: bytes, *, file: str) -> int:
         for tensor in _tensors(memoryview(data), "model", 0):
             sides: list[int] = []
             kind: int | memoryview = 0
-            for number, value in _fields(tensor):
+            for number, _, value in fields(tensor):
                 if number == _DIMS:
-                    sides += [value] if isinstance(value, int) else _packed(value)
+                    sides += [value] if isinstance(value, int) else varints(value)
                 elif number == _DATA_TYPE:
                     kind = value
             if len(sides) > _MAX_RANK:
-                raise _BrokenError(f"it has a tensor of {len(sides)} dimensions")
+                raise BrokenError(f"it has a tensor of {len(sides)} dimensions")
             if kind in _WEIGHT_TYPES:
                 total += math.prod(sides)
-    except _BrokenError as error:
+    except BrokenError as error:
         raise WeightsError(f"{file} is no ONNX file ({error}); fetch it again") from error
     return total
 
 
-def _packed(value: memoryview) -> list[int]:
-    numbers, at = [], 0
-    while at < len(value):
-        number, at = _varint(value, at)
-        numbers.append(number)
-    return numbers
-
-
 def _entry(message: memoryview) -> tuple[bytes, bytes]:
-    fields = {number: bytes(v) for number, v in _fields(message) if isinstance(v, memoryview)}
-    return fields.get(1, b""), fields.get(2, b"")
+    texts = {number: bytes(v) for number, _, v in fields(message) if isinstance(v, memoryview)}
+    return texts.get(1, b""), texts.get(2, b"")
 
 
 def _tensors(message: memoryview, kind: str, depth: int) -> Iterator[memoryview]:
     """All tensors inside a message, whatever holds them."""
     if depth > _MAX_DEPTH:
-        raise _BrokenError("it is nested too deeply")
+        raise BrokenError("it is nested too deeply")
     if kind == "tensor":
         yield message
         return
     inside = _INSIDE[kind]
-    for number, value in _fields(message):
+    for number, _, value in fields(message):
         if number in inside and isinstance(value, memoryview):
             yield from _tensors(value, inside[number], depth + 1)
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """(field number, whole number or bytes) of one message; numbers of fixed width are skipped."""
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        number, wire = tag >> 3, tag & 7
-        if wire == _VARINT:
-            value, at = _varint(message, at)
-            yield number, value
-        elif wire == _BYTES:
-            length, at = _varint(message, at)
-            if at + length > len(message):
-                raise _BrokenError(f"it is cut off, {at + length - len(message)} bytes are missing")
-            yield number, message[at : at + length]
-            at += length
-        elif wire in (_FIXED64, _FIXED32):
-            at += 8 if wire == _FIXED64 else 4
-        else:
-            raise _BrokenError(f"it has wire type {wire}")
-    if at > len(message):
-        raise _BrokenError("it is cut off")
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(message):
-            raise _BrokenError("it is cut off")
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise _BrokenError("it has a number of more than 64 bits")

@@ -6,6 +6,7 @@ A backend is imported on first use only, so that a user who upscales needs no to
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -18,10 +19,28 @@ from loopsr.errors import UnknownNameError, UsageError
 
 BACKENDS: dict[str, str] = {
     "onnxruntime": "loopsr.engine.backends.onnxruntime:open_backend",
+    "openvino": "loopsr.engine.backends.openvino:open_backend",
+    "ncnn": "loopsr.engine.backends.ncnn:open_backend",
     "torch": "loopsr.engine.backends.torch:open_backend",
 }
 # Which of a model's two files a backend reads.
-FILES: dict[str, str] = {"onnxruntime": "onnx", "torch": "safetensors"}
+FILES: dict[str, str] = {
+    "onnxruntime": "onnx",
+    "openvino": "onnx",
+    "ncnn": "onnx",
+    "torch": "safetensors",
+}
+# What a backend can compute in, its usual one first. 8 bits are a matter of the file, not of this.
+PRECISIONS: dict[str, tuple[str, ...]] = {
+    "onnxruntime": ("float32",),
+    "openvino": ("float32", "bfloat16"),
+    "ncnn": ("float32",),
+    "torch": ("float32", "bfloat16"),
+}
+# Which backends read files with layers of 8-bit integers.
+INT8 = ("onnxruntime", "openvino")
+# The extra of this package that installs a backend; the first one is always there.
+EXTRAS: dict[str, str] = {"openvino": "openvino", "ncnn": "ncnn", "torch": "train"}
 
 
 class Backend(Protocol):
@@ -34,23 +53,58 @@ class Backend(Protocol):
         ...
 
 
+def installed() -> tuple[str, ...]:
+    """Names of the backends whose package is here, without importing it."""
+    return tuple(name for name in BACKENDS if importlib.util.find_spec(name) is not None)
+
+
 def open_backend(
-    name: str, card: ModelCard, path: Path, *, threads: int | None = None, iters: int | None = None
+    name: str,
+    card: ModelCard,
+    path: Path,
+    *,
+    threads: int | None = None,
+    iters: int | None = None,
+    precision: str = "float32",
 ) -> Backend:
     """Load the network of ``path`` with the runtime ``name``.
 
     ``threads`` None takes the cores that this process really has; ``iters`` stops the loop early,
-    1 to ``card.iters``, where the runtime can. Raises ``UnknownNameError``, ``UsageError``,
-    ``MissingExtraError``, ``WeightsError`` for a file the runtime cannot load.
+    1 to ``card.iters``; ``precision`` is "float32" or "bfloat16", what the network computes in.
+    Raises ``UnknownNameError``, ``UsageError``, ``MissingExtraError``, ``WeightsError`` for a file
+    that the runtime cannot load.
     """
     if name not in BACKENDS:
         raise UnknownNameError("backend", name, BACKENDS)
     if threads is not None and threads < 1:
         raise UsageError(f"threads is {threads}, at least 1 was expected; or leave it out")
+    check_iters(card, iters)
+    check_precision(name, precision)
+    module, _, attribute = BACKENDS[name].partition(":")
+    opener = getattr(importlib.import_module(module), attribute)
+    backend = opener(
+        card, path, threads=threads or cores(), iters=iters, bfloat16=precision == "bfloat16"
+    )
+    return cast(Backend, backend)
+
+
+def check_iters(card: ModelCard, iters: int | None) -> None:
+    """Raise ``UsageError`` for a number of steps that a network does not have."""
     if iters is not None and not 1 <= iters <= (card.iters or 0):
         raise UsageError(
             f"iters is {iters}, {card.name} runs 1 to {card.iters or 0}; leave it out for all"
         )
-    module, _, attribute = BACKENDS[name].partition(":")
-    opener = getattr(importlib.import_module(module), attribute)
-    return cast(Backend, opener(card, path, threads=threads or cores(), iters=iters))
+
+
+def check_precision(name: str, precision: str) -> None:
+    """Raise ``UsageError`` when a backend cannot compute in ``precision``."""
+    if precision in PRECISIONS[name]:
+        return
+    others = [other for other, known in PRECISIONS.items() if precision in known]
+    if not others:
+        known = sorted({p for each in PRECISIONS.values() for p in each})
+        raise UnknownNameError("precision", precision, known)
+    raise UsageError(
+        f"{name} does not compute in {precision} but in {' or '.join(PRECISIONS[name])}; "
+        f"pass --backend {' or '.join(others)}"
+    )

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: what users run."""
+"""ONNX Runtime on the CPU: what every installation has. Computes in float32."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopsr.card import ModelCard
-from loopsr.errors import BackendError, UsageError, WeightsError
+from loopsr.engine.network import cannot_load, cannot_run, checked_output, onnx_bytes
+from loopsr.errors import WeightsError
 
 _FATAL = 4  # log level: what goes wrong reaches the user through our own errors
 
@@ -26,45 +27,28 @@ class OnnxRuntime:
 
     def run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Upscale float32 b3hw in [0, 1] to b3(sh)(sw), not clamped. Raises ``BackendError``."""
-        batch, _, height, width = pixels.shape
-        scale = self._card.scale
         try:
             output: NDArray[np.float32] = self._session.run(["sr"], {"lr": pixels})[0]
         except MemoryError:
             raise
         except Exception as error:  # the runtime has a dozen classes that share no useful base
-            raise BackendError(
-                f"onnxruntime cannot run {self._card.name} on {width}x{height} pixels "
-                f"({first_line(error)}); pass a smaller --tile or --max-memory"
-            ) from error
-        expected = (batch, 3, height * scale, width * scale)
-        if output.shape != expected:
-            raise BackendError(
-                f"{self._card.name} gave an output of shape {output.shape}, its card promises "
-                f"{expected}; export the model again"
-            )
-        return output
+            raise cannot_run(self.name, self._card, pixels, error) from error
+        return checked_output(output, pixels, self._card)
 
 
 def open_backend(
-    card: ModelCard, path: Path, *, threads: int, iters: int | None = None
+    card: ModelCard, path: Path, *, threads: int, iters: int | None = None, bfloat16: bool = False
 ) -> OnnxRuntime:
     """Load an ONNX file; its input is called ``lr``, its output ``sr``."""
-    if iters is not None and iters != card.iters:
-        raise UsageError(
-            f"iters {iters} was asked for, the ONNX file of {card.name} has {card.iters} built in; "
-            "pass backend='torch'"
-        )
+    assert not bfloat16  # the list of backends says that it cannot
     runtime: Any = importlib.import_module("onnxruntime")
+    data = onnx_bytes(card, path, iters)
     try:
         session = runtime.InferenceSession(
-            str(path), session_options(runtime, threads), providers=["CPUExecutionProvider"]
+            data, session_options(runtime, threads), providers=["CPUExecutionProvider"]
         )
     except Exception as error:
-        raise WeightsError(
-            f"{path} is no network that onnxruntime can load ({first_line(error)}); "
-            "export it again or type: pip install --force-reinstall loopsr"
-        ) from error
+        raise cannot_load("onnxruntime", path, error) from error
     _check_ports(session, path)
     return OnnxRuntime(session, card)
 
@@ -93,8 +77,3 @@ def _check_ports(session: Any, path: Path) -> None:
             f"{path} takes {inputs[0].type} of shape {shape}, float32 of any height and width was "
             "expected; export it with loopsr"
         )
-
-
-def first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

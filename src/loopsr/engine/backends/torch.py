@@ -1,8 +1,14 @@
-"""PyTorch: for validation while training and for `eval`; needs the extra `train`."""
+"""PyTorch: for validation while training, for `eval`, and for GPUs; needs the extra `train`.
+
+Takes an NVIDIA GPU or Apple's when there is one. With LOOPSR_TORCH_COMPILE=1 in the environment the
+network goes through `torch.compile`, which needs a C++ compiler and half a minute at first.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopsr.card import ModelCard
-from loopsr.errors import BackendError, LoopsrError, MissingExtraError, WeightsError
+from loopsr.engine.network import cannot_run, checked_output, first_line
+from loopsr.errors import LoopsrError, MissingExtraError, WeightsError
+
+_COMPILE = "LOOPSR_TORCH_COMPILE"
 
 
 class Torch:
@@ -18,31 +27,36 @@ class Torch:
 
     name = "torch"
 
-    def __init__(self, network: Any, card: ModelCard, *, iters: int | None = None) -> None:
+    def __init__(
+        self, network: Any, card: ModelCard, *, iters: int | None = None, bfloat16: bool = False
+    ) -> None:
         """Wrap a ``loopsr.models.Network``, a ``torch.nn.Module``; puts it in eval mode."""
         self._torch: Any = importlib.import_module("torch")
         self._network = network.eval()
         self._card = card
         self._iters = iters
+        self._bfloat16 = bfloat16
 
     def run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Upscale float32 b3hw in [0, 1] to b3(sh)(sw), not clamped. Raises ``BackendError``."""
         torch = self._torch
+        device = next(self._network.parameters()).device
+        # Convolutions in bfloat16; what is interpolated, and the sum, stay in float32.
+        half = torch.autocast(device.type, torch.bfloat16) if self._bfloat16 else _nothing()
         try:
-            with torch.inference_mode():
-                weight = next(self._network.parameters())
-                x = torch.from_numpy(np.ascontiguousarray(pixels)).to(weight.device)
-                y = self._network(x, iters=self._iters).float().cpu()
+            with torch.inference_mode(), half:
+                x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+                x = x.contiguous(memory_format=torch.channels_last)
+                y = self._network(x, iters=self._iters).float().contiguous().cpu()
         except RuntimeError as error:
-            raise BackendError(
-                f"torch cannot run {self._card.name} on an input of shape {pixels.shape} "
-                f"({str(error).splitlines()[0][:200]}); pass a smaller --tile or --max-memory"
-            ) from error
+            raise cannot_run(self.name, self._card, pixels, error) from error
         output: NDArray[np.float32] = y.numpy()
-        return output
+        return checked_output(output, pixels, self._card)
 
 
-def open_backend(card: ModelCard, path: Path, *, threads: int, iters: int | None = None) -> Torch:
+def open_backend(
+    card: ModelCard, path: Path, *, threads: int, iters: int | None = None, bfloat16: bool = False
+) -> Torch:
     """Build the network that the card names and load its safetensors."""
     try:
         torch: Any = importlib.import_module("torch")
@@ -60,6 +74,19 @@ def open_backend(card: ModelCard, path: Path, *, threads: int, iters: int | None
     except Exception as error:
         raise WeightsError(
             f"{path} does not fit the network {card.network!r} of its card "
-            f"({str(error).splitlines()[0][:200]}); export it again"
+            f"({first_line(error)}); export it again"
         ) from error
-    return Torch(network, card, iters=iters)
+    network = network.to(_device(torch), memory_format=torch.channels_last)
+    if os.environ.get(_COMPILE) == "1":
+        network.compile(dynamic=True)
+    return Torch(network, card, iters=iters, bfloat16=bfloat16)
+
+
+def _device(torch: Any) -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _nothing() -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()

@@ -1,0 +1,139 @@
+"""The networks of an upscaler: found by name or path, and opened with the backend that suits."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from loopsr.card import ModelCard
+from loopsr.engine.backends import (
+    BACKENDS,
+    FILES,
+    INT8,
+    PRECISIONS,
+    Backend,
+    check_iters,
+    check_precision,
+    open_backend,
+)
+from loopsr.engine.choice import Candidate, candidates, choose, worth_measuring
+from loopsr.errors import UnknownNameError, WeightsError
+from loopsr.weights import catalogue
+
+AUTO = "auto"
+_INT8 = "int8"
+
+
+class Networks:
+    """One choice of backend, precision, threads and steps; safe to share by threads.
+
+    ``backend`` and ``precision`` may be "auto": then the fastest that keeps the picture is taken,
+    see ``loopsr.engine.choice``. Raises ``UsageError`` for names that are unknown or do not fit.
+    """
+
+    def __init__(self, *, backend: str, precision: str, threads: int, iters: int | None) -> None:
+        if backend not in (AUTO, *BACKENDS):
+            raise UnknownNameError("backend", backend, [AUTO, *BACKENDS])
+        known = sorted({name for names in PRECISIONS.values() for name in names})
+        if precision not in (AUTO, _INT8, *known):
+            raise UnknownNameError("precision", precision, [AUTO, _INT8, *known])
+        if backend != AUTO and precision in known:
+            check_precision(backend, precision)
+        self._backend = None if backend == AUTO else backend
+        self._precision = precision
+        self._threads = threads
+        self._iters = iters
+        self._work = 0.0  # multiply-accumulates that were asked for so far
+        self._lock = threading.Lock()  # guards the dictionaries, which only ever grow
+        self._files: dict[str, tuple[ModelCard, Path]] = {}
+        self._names: dict[str, str] = {}  # a card's name -> what the catalogue knows it by
+        self._open: dict[tuple[str, Candidate], Backend] = {}
+        self._running: dict[tuple[str, bool, bool], Backend] = {}
+
+    def card(self, model: str) -> ModelCard:
+        """The card of a model by name or path. Raises ``UsageError`` and ``WeightsError``."""
+        return self._found(model)[0]
+
+    def identity(self, models: Sequence[str]) -> dict[str, Any]:
+        """What decides the pixels, JSON-able; a file that is damaged has no hash."""
+        hashes: dict[str, str | None] = {}
+        for name in models:
+            try:
+                card, path = self._found(name)
+            except WeightsError:
+                hashes[name] = None
+            else:
+                hashes[card.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        how = {"backend": self._backend or AUTO, "precision": self._precision}
+        return {"networks": hashes, **how, "iters": self._iters}
+
+    def count(self, work: float) -> None:
+        """Tell of multiply-accumulates to come: many are worth measuring the backends first."""
+        self._work += work
+
+    def backend(self, card: ModelCard, *, fine: bool = False) -> Backend:
+        """The opened network of a card that ``card`` gave, in whatever number of steps.
+
+        ``fine`` says that more than 8 bits are wanted, so that "auto" takes no shorter precision.
+        """
+        # At first the work may be too little to measure; once it was enough, it stays so.
+        measure = worth_measuring(self._work, self._threads)
+        with self._lock:
+            key = card.name, fine, measure
+            if key not in self._running:
+                full, _ = self._files[card.name]
+                self._running[key] = self._opened(full, fine=fine, measure=measure)
+            return self._running[key]
+
+    def choice(
+        self, card: ModelCard, *, afresh: bool = False
+    ) -> tuple[Candidate, list[dict[str, Any]]]:
+        """What would run a card's network here and now, and the figures that were measured."""
+        full, _ = self._files[card.name]
+        files = self._ways(self._names[card.name], fine=False)
+        return choose(full, files, threads=self._threads, iters=self._iters, afresh=afresh)
+
+    def _found(self, model: str) -> tuple[ModelCard, Path]:
+        with self._lock:
+            if model not in self._files:
+                name = model
+                if self._precision == _INT8 and not catalogue.is_path(model):
+                    name = catalogue.int8_name(model)
+                card, path = catalogue.find(name, kind=self._kind(name))
+                check_iters(card, self._iters)
+                # Stages know their model by the name on its card.
+                self._names[card.name] = name
+                self._files[model] = self._files[card.name] = card, path
+            return self._files[model]
+
+    def _kind(self, model: str) -> str:
+        """The kind of file that is looked at first."""
+        if self._backend is not None:
+            return FILES[self._backend]
+        return "safetensors" if model.endswith(".safetensors") else "onnx"
+
+    def _opened(self, card: ModelCard, *, fine: bool, measure: bool) -> Backend:
+        files = self._ways(self._names[card.name], fine=fine)
+        shared: dict[str, Any] = {"threads": self._threads, "iters": self._iters}
+        choice, _ = choose(card, files, measure=measure, **shared)
+        if (card.name, choice) not in self._open:
+            self._open[card.name, choice] = open_backend(
+                choice.backend, card, files[choice], precision=choice.precision, **shared
+            )
+        return self._open[card.name, choice]
+
+    def _ways(self, name: str, *, fine: bool) -> dict[Candidate, Path]:
+        """The backends and precisions that may run a model, each with the file that it reads."""
+        precision: str | None = self._precision
+        if precision == _INT8 or (precision == AUTO and fine):
+            precision = "float32"  # 8 bits are in the file, what is left computes in float32
+        elif precision == AUTO:
+            precision = None
+        kinds = list(INT8) if self._precision == _INT8 else list(BACKENDS)
+        if catalogue.is_path(name):
+            kinds = [kind for kind in kinds if name.endswith(FILES[kind])]
+        found = candidates(self._backend, precision, kinds=kinds)
+        return {c: catalogue.find(name, kind=FILES[c.backend])[1] for c in found}
