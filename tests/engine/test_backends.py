@@ -335,3 +335,36 @@ def test_ncnn_says_what_it_does_not_know(catalogued: Path, tmp_path: Path) -> No
         open_backend("ncnn", card, tmp_path / "other.onnx")
     shutil.copy(path, tmp_path / "same.onnx")
     open_backend("ncnn", card, tmp_path / "same.onnx")
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+from pathlib import Path
+import numpy as np
+from loopsr.engine.backends import open_backend
+from loopsr.weights import catalogue
+
+def work():
+    path = Path(sys.argv[2])
+    network = open_backend(sys.argv[1], catalogue.read_card(path), path, threads=1)
+    network.run(np.zeros((1, 3, 8, 8), np.float32))
+
+work()  # first here, so that what a runtime sets up for signals is this thread's
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    threading.Event().wait(10)
+except KeyboardInterrupt:
+    print("told")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_interrupt_after_a_backend_is_closed(catalogued: Path, backend: str) -> None:
+    path = catalogued / f"loop-x3.{FILES[backend]}"
+    command = [sys.executable, "-X", "faulthandler", "-c", INTERRUPTED, backend, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "told\n"), done.stderr

@@ -228,7 +228,7 @@ def test_existing_files_are_kept(upscaler: Upscaler, source: Path, tmp_path: Pat
 MEASURE = """
 import re, sys
 import numpy as np
-from loopsr.engine import passes, upscaler as module
+from loopsr.engine import networks, passes, upscaler as module
 from loopsr.engine.files import upscale_file
 from loopsr.weights import catalogue
 from pathlib import Path
@@ -238,7 +238,7 @@ class Repeat:
     def run(self, pixels):
         return pixels.repeat(2, axis=2).repeat(2, axis=3)
 
-module.open_backend = lambda *a, **k: Repeat()
+networks.open_backend = lambda *a, **k: Repeat()
 catalogue.FOLDER = Path(sys.argv[1])
 source, target, fault = sys.argv[2:]
 if fault == "hoard":

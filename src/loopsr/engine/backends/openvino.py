@@ -7,6 +7,7 @@ mantissa, a grey level in bright places), and so does the sum.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
 import queue
@@ -65,7 +66,7 @@ def open_backend(
         runtime: Any = importlib.import_module("openvino")
     except ImportError as error:
         raise MissingExtraError("the openvino backend", "openvino") from error
-    core = runtime.Core()
+    core = _core()
     if bfloat16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise BackendError(
             "this CPU does not compute in bfloat16; pass --precision float32 or leave it out"
@@ -83,6 +84,15 @@ def open_backend(
     except Exception as error:
         raise cannot_load("openvino", path, error) from error
     return OpenVino(main, side, card)
+
+
+@functools.cache
+def _core() -> Any:
+    """One for the process. Its CPU plugin installs a stack for signals, of the thread that comes
+    first; unloaded from another thread, it would leave that one pointing nowhere, and the next
+    Ctrl-C would end in a crash.
+    """
+    return importlib.import_module("openvino").Core()
 
 
 def _options(threads: int, precision: str) -> dict[str, Any]:
