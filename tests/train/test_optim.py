@@ -100,6 +100,7 @@ def test_losses() -> None:
     assert values["l1"] == pytest.approx(0.5)
     assert values["mse"] == pytest.approx(0.25)
     assert values["charbonnier"] == pytest.approx(0.5, abs=1e-4)
+    assert values["psnr"] == pytest.approx(0.1 * math.log(0.25 + 1e-5))
     assert float(luma(difference).abs().mean()) == pytest.approx(0.5 * 219 / 255)
     settings = LossSettings(name="l1", luma=2.0)
     total = picture_loss(difference, torch.zeros_like(difference), settings)

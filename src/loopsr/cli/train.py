@@ -137,6 +137,8 @@ def _card(network: nn.Module, recipe: Recipe, steps: int, seconds: float) -> Mod
     from loopsr.export.package import make_card
 
     settings = json.loads(recipe.to_json())
+    if recipe.warm_start:  # the name only: where it lies on this machine is nobody's business
+        settings["warm_start"] = Path(recipe.warm_start).name.removesuffix(".safetensors")
     return make_card(
         network,
         name=recipe.name,
