@@ -1,4 +1,4 @@
-"""Runs on a real Ray, started on this machine."""
+"""Runs on a real Ray cluster of this machine: two workers, one of them lost, and an S3 server."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +16,47 @@ from pathlib import Path
 
 import pytest
 
+from loopsr.io import remote
+
 from .conftest import contents, photo
 
 _MARK = "LOOPSR_TEST_CLUSTER"  # in the environment of every process of a cluster
 _OPTIONS = ("--scale", "2", "--threads", "1", "--json")
+# A head without CPUs and two nodes with one each. A line on stdin loses the second, with its
+# worker, as soon as it has one; the end of stdin ends all.
+_CLUSTER = """
+import sys, time
+from pathlib import Path
+from ray.cluster_utils import Cluster
+
+options = {"node_ip_address": "127.0.0.1", "object_store_memory": 80_000_000}
+cluster = Cluster(initialize_head=True, head_node_args={
+    **options, "num_cpus": 0, "include_dashboard": False, "temp_dir": sys.argv[1],
+    "_system_config": {"health_check_period_ms": 1000},
+})
+nodes = [cluster.add_node(num_cpus=1, wait=False, **options) for _ in range(2)]
+cluster.wait_for_nodes()
+print(cluster.address, flush=True)
+
+def has_worker(pid):
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            title = (process / "cmdline").read_bytes()
+        except (OSError, ValueError):
+            continue
+        if parent == pid and b"MapWorker" in title:
+            return True
+    return False
+
+while sys.stdin.readline():
+    raylet = nodes[1].all_processes["raylet"][0].process.pid
+    while not has_worker(raylet):
+        time.sleep(0.02)
+    nodes[1].kill_raylet()
+    print("lost", flush=True)
+cluster.shutdown()
+"""
 
 
 def marked(mark: str) -> list[int]:
@@ -57,9 +95,10 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
 
 @dataclass
 class Ray:
-    """Runs the command, with Ray or without."""
+    """A cluster, or the wish for one; runs the command over it."""
 
     environment: dict[str, str]
+    process: subprocess.Popen[str] | None = None
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Start a run; its results come on stdout as they are done."""
@@ -76,6 +115,15 @@ class Ray:
         process = self.start(*arguments)
         out, err = process.communicate(timeout=300)
         return process.returncode, [json.loads(line) for line in out.splitlines()], err
+
+    def lose(self) -> None:
+        """Lose the second node."""
+        assert self.process is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "lost\n"
 
 
 @pytest.fixture
@@ -99,6 +147,29 @@ def alone(s3_server: dict[str, str]) -> Iterator[Ray]:
 
 
 @pytest.fixture
+def ray(alone: Ray) -> Iterator[Ray]:
+    """A cluster of two workers."""
+    folder = tempfile.mkdtemp(prefix="lr-", dir="/tmp")  # Ray's sockets need a short path
+    alone.process = subprocess.Popen(
+        [sys.executable, "-c", _CLUSTER, folder],
+        env=alone.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert alone.process.stdin is not None
+    assert alone.process.stdout is not None
+    with alone.process:
+        address = alone.process.stdout.readline().strip()
+        assert address.startswith("127.0.0.1:"), "the cluster did not start"
+        alone.environment["RAY_ADDRESS"] = address
+        yield alone
+        alone.process.stdin.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Two dozen pictures in a tree, enough for several lots a worker."""
     folder = tmp_path / "in"
@@ -106,6 +177,51 @@ def pictures(tmp_path: Path) -> Path:
         suffix = ("png", "jpg", "webp")[number % 3]
         photo(folder / f"s{number % 4}" / f"p{number}.{suffix}", 150 + number, 160, number)
     return folder
+
+
+def test_a_lost_worker_changes_nothing(
+    ray: Ray, bucket: str, pictures: Path, tmp_path: Path
+) -> None:
+    """Store to store; a broken picture too, a node lost in the middle; then the same once more."""
+    code, results, _ = ray.run("-r", pictures, "-o", tmp_path / "out", *_OPTIONS)
+    assert (code, len(results)) == (0, 24)
+    local = contents(tmp_path / "out")
+    for path in pictures.rglob("*.*"):
+        remote.send(path, f"{bucket}/in/{path.relative_to(pictures).as_posix()}")
+    half = next(pictures.rglob("*.png")).read_bytes()[:3000]
+    (tmp_path / "half.png").write_bytes(half)
+    remote.send(tmp_path / "half.png", f"{bucket}/in/half.png")
+
+    line = ("-r", f"{bucket}/in", "-o", f"{bucket}/out", "--engine", "ray", *_OPTIONS)
+    process = ray.start(*line)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    first = process.stdout.readline()  # so the cluster is at work
+    assert first
+    assert addresses(marked(ray.environment[_MARK])) <= LOOPBACK
+    ray.lose()
+    out, err = process.communicate(timeout=300)
+    results = [json.loads(text) for text in (first + out).splitlines()]
+    assert process.returncode == 1, err
+    assert len(results) == 25
+    assert {result["status"] for result in results if result["ok"]} == {"written"}
+    failed = [result for result in results if not result["ok"]]
+    assert [result["source"] for result in failed] == [f"{bucket}/in/half.png"]
+    assert "1 of 25 failed" in err
+    store = {
+        name.removeprefix(f"{bucket}/out/"): fetched(name, tmp_path)
+        for name in remote.list_files(f"{bucket}/out")
+    }
+    assert store == local
+
+    code, results, err = ray.run(*line)
+    assert code == 1, err
+    assert sorted({str(result["status"]) for result in results}) == ["failed", "kept"]
+
+
+def fetched(address: str, folder: Path) -> bytes:
+    remote.fetch(address, folder / "fetched")
+    return (folder / "fetched").read_bytes()
 
 
 def test_without_a_cluster_ray_runs_on_this_machine(
@@ -132,3 +248,61 @@ def test_without_a_cluster_ray_runs_on_this_machine(
     by_ray = contents(tmp_path / "out")
     assert alone.run("-r", pictures, "-o", tmp_path / "local", *_OPTIONS)[0] == 0
     assert contents(tmp_path / "local") == by_ray
+
+
+# Two jobs, of which the second was begun as often as the second argument says, for one worker.
+_BEGUN_BEFORE = """
+import json, sys
+from dataclasses import asdict
+from pathlib import Path
+import ray
+from loopsr.apps.batch.jobs import Job
+from loopsr.apps.batch.ray_worker import Duty, Keeper, Worker
+from loopsr.apps.batch.settings import Settings, Size, fingerprint
+from loopsr.engine.upscaler import Upscaler
+
+folder, times = Path(sys.argv[1]), int(sys.argv[2])
+(folder / "out").mkdir()
+ray.init(
+    address="local", num_cpus=1, include_dashboard=False, log_to_driver=False,
+    object_store_memory=80_000_000, _node_ip_address="127.0.0.1",
+)
+keeper = ray.remote(Keeper).options(num_cpus=0).remote(str(folder / "out"))
+for _ in range(times):
+    ray.get(keeper.begin.remote(1))
+settings = Settings(size=Size(scale=2))
+duty = Duty(
+    settings=settings, fingerprint=fingerprint(settings, Upscaler().identity()),
+    collision="error", folder=str(folder / "out"), run="r", upscaler={}, threads=1, lanes=1,
+    memory=None,
+)
+jobs = [
+    Job(str(folder / "in" / f"{n}.png"), str(folder / "out" / f"{n}.png"), key=f"{n}.png")
+    for n in range(2)
+]
+lot = {"number": [0, 1], "job": [json.dumps(asdict(job)) for job in jobs]}
+for text in Worker(duty, keeper)(lot)["outcome"]:
+    print(text)
+"""
+
+
+@pytest.mark.parametrize(("times", "second"), [(3, "written"), (4, "failed")])
+def test_a_picture_that_costs_four_workers_is_given_up(
+    alone: Ray, tmp_path: Path, times: int, second: str
+) -> None:
+    for number in range(2):
+        photo(tmp_path / "in" / f"{number}.png", 20, 16, number)
+    done = subprocess.run(
+        [sys.executable, "-c", _BEGUN_BEFORE, str(tmp_path), str(times)],
+        env=alone.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    outcomes = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert [outcome["status"] for outcome in outcomes] == ["written", second]
+    if second == "failed":
+        assert "4 workers were lost over it" in outcomes[1]["error"]
+        assert not (tmp_path / "out" / "1.png").exists()

@@ -145,12 +145,12 @@ def _cluster() -> Iterator[Any]:
             f"no Ray cluster answers at {address or 'this machine'} ({_first_line(error)}); "
             "check RAY_ADDRESS, and the cluster with: ray status"
         ) from None
-    try:
-        # Ray prints of lost workers on stdout, where only results may be.
-        with redirect_stdout(sys.stderr):
+    # Ray prints of lost workers on stdout, where only results may be, and of some only when it ends.
+    with redirect_stdout(sys.stderr):
+        try:
             yield ray
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _own() -> dict[str, Any]:
