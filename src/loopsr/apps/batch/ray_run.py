@@ -145,7 +145,7 @@ def _cluster() -> Iterator[Any]:
             f"no Ray cluster answers at {address or 'this machine'} ({_first_line(error)}); "
             "check RAY_ADDRESS, and the cluster with: ray status"
         ) from None
-    # Ray prints of lost workers on stdout, where only results may be, and of some only when it ends.
+    # Ray prints of lost workers on stdout, where only results may be; of some only when it ends.
     with redirect_stdout(sys.stderr):
         try:
             yield ray
