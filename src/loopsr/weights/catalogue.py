@@ -88,8 +88,8 @@ def int8_name(name: str) -> str:
     twin = name if name.endswith(INT8_TAG) else name + INT8_TAG
     if twin not in _index():
         raise UsageError(
-            f"{name} has no file with 8-bit integers; pass --precision float32, or the path of "
-            "one that `python -m loopsr.export.quantize` made as --model"
+            f"{name} has no file with 8-bit integers; pass --precision float32, or as --model "
+            "the path of one that `python -m loopsr.export.quantize` made"
         )
     return twin
 
