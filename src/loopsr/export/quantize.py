@@ -5,8 +5,8 @@
 Static, weights a channel, activations a tensor, in ONNX's QDQ form, which ONNX Runtime and OpenVINO
 run on integer units. The ranges of the activations are those that occur on crops of the
 calibration pictures, which are reduced as in training. Head and tail stay in float32: they have few
-weights, and their rounding would show in the picture. Without training that knows of the rounding, the
-networks lose more than a decibel (docs/log.md), so none such ships.
+weights, and their rounding would show in the picture. Without training that knows of the rounding,
+the networks lose more than a decibel (docs/log.md), so none such ships.
 """
 
 from __future__ import annotations
