@@ -21,7 +21,6 @@ def recipe(*, scale: int) -> Recipe:
         name=f"loop-x{scale}",
         network="loop",
         scale=scale,
-        network_config={"depth": 7, "tail": 1},
         data=PICTURES,
         description="One cell of seven convolutions, run twice, over a bilinear picture.",
         loss=LossSettings(name="l1", luma=1.0, supervision=(0.3, 1.0)),
