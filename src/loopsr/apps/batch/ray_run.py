@@ -138,15 +138,15 @@ def _cluster() -> Iterator[Any]:
         importlib.import_module("ray.data")
     except ImportError:
         raise MissingExtraError("--engine ray", "ray") from None
-    try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise BackendError(
-            f"no Ray cluster answers at {address or 'this machine'} ({_first_line(error)}); "
-            "check RAY_ADDRESS, and the cluster with: ray status"
-        ) from None
-    # Ray prints of lost workers on stdout, where only results may be; of some only when it ends.
+    # Ray prints on stdout, where only results may be: at its start, of lost workers, at its end.
     with redirect_stdout(sys.stderr):
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **own)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise BackendError(
+                f"no Ray cluster answers at {address or 'this machine'} ({_first_line(error)}); "
+                "check RAY_ADDRESS, and the cluster with: ray status"
+            ) from None
         try:
             yield ray
         finally:
