@@ -91,3 +91,9 @@ class Cancelled(LoopsrError):  # noqa: N818 - the callback's wish, not a fault
     """A progress callback asked to stop; nothing was written."""
 
     exit_code = 130
+
+
+def first_line(error: BaseException) -> str:
+    """The first 200 characters of what an exception of others says, for one line of our own."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

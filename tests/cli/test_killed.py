@@ -133,16 +133,21 @@ def test_the_check_can_fail(process: Process, expected: dict[str, bytes]) -> Non
     assert killed_at_part == []
 
 
-@pytest.mark.parametrize("wait", [0, 1, 4, 7])
-def test_killed_at_any_moment(process: Process, expected: dict[str, bytes], wait: int) -> None:
-    out = process.folder / "out"
-    running = subprocess.Popen(
+def started(process: Process, output: int) -> subprocess.Popen[bytes]:
+    """The run in the works; ``output`` is where both of its streams go."""
+    return subprocess.Popen(
         process.line(*LINE),
         cwd=process.folder,
         env=process.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
     )
+
+
+@pytest.mark.parametrize("wait", [0, 1, 4, 7])
+def test_killed_at_any_moment(process: Process, expected: dict[str, bytes], wait: int) -> None:
+    out = process.folder / "out"
+    running = started(process, subprocess.DEVNULL)
     end = time.monotonic() + 60
     while running.poll() is None and time.monotonic() < end:
         if (out / RECORD).exists() and len(inodes(out)) >= wait:
@@ -157,13 +162,7 @@ def test_killed_at_any_moment(process: Process, expected: dict[str, bytes], wait
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(process: Process, expected: dict[str, bytes], number: signal.Signals) -> None:
     out = process.folder / "out"
-    running = subprocess.Popen(
-        process.line(*LINE),
-        cwd=process.folder,
-        env=process.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    running = started(process, subprocess.PIPE)
     end = time.monotonic() + 60
     while not inodes(out) and time.monotonic() < end:
         time.sleep(0.002)

@@ -136,6 +136,12 @@ def test_bad_arguments_are_named(name: str) -> None:
         models.create(name, scale=2, colour="red")
 
 
+def test_loop_takes_an_odd_tail_only() -> None:
+    assert models.create("loop", scale=2, tail=3).halo == models.create("loop", scale=2).halo + 1
+    with pytest.raises(UsageError, match="an odd side"):
+        models.create("loop", scale=2, tail=2)
+
+
 def test_unknown_network_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean loop"):
         models.create("loopp", scale=2)

@@ -27,8 +27,8 @@ from loopsr.engine.machine import cpu_features, cpu_name
 from loopsr.errors import MissingExtraError
 
 # A shorter precision is taken unasked only up to this root mean square difference, and nowhere more
-# than four grey levels, on a picture full of the hardest edges. Photographs differ by a third of
-# it, less than the rounding to 8 bits adds (0.29 levels); `loop` loses 0.001 dB on them.
+# than four grey levels, on a picture full of the hardest edges. Photographs differ by less, about
+# as much as the rounding to 8 bits adds (0.29 levels); docs/guide/speed.md has the figures.
 MOST_RMS = 0.5 / 255
 MOST_DIFFERENCE = 4 / 255
 # Another than the first must save this share of the time, or noise would choose.

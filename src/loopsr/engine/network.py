@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopsr.card import ModelCard
-from loopsr.errors import BackendError, WeightsError
+from loopsr.errors import BackendError, WeightsError, first_line
 from loopsr.weights.onnx_graph import with_steps
 
 Pixels = NDArray[np.float32]
@@ -57,9 +57,3 @@ def cannot_run(runtime: str, card: ModelCard, pixels: Pixels, error: BaseExcepti
         f"{runtime} cannot run {card.name} on {width}x{height} pixels ({first_line(error)}); "
         "pass a smaller --tile or --max-memory"
     )
-
-
-def first_line(error: BaseException) -> str:
-    """The first 200 characters of what an exception says."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

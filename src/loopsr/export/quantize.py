@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loopsr.card import CARD_KEY, ModelCard
 from loopsr.data.degrade import pipeline
@@ -60,7 +59,7 @@ def quantise(model: str | Path, target: Path, *, pictures: Sequence[str | Path])
         quantization.quantize_static(
             prepared,
             done,
-            _Crops(card, pictures).reader(quantization.CalibrationDataReader),
+            _reader(_crops(card, pictures), quantization.CalibrationDataReader),
             per_channel=True,
             op_types_to_quantize=["Conv"],
             nodes_to_exclude=[convolutions[0], convolutions[-1]],
@@ -78,25 +77,19 @@ def quantise(model: str | Path, target: Path, *, pictures: Sequence[str | Path])
     return twin
 
 
-class _Crops:
-    """Seeded crops of the calibration pictures as inputs of the network."""
+def _crops(card: ModelCard, pictures: Sequence[str | Path]) -> Iterator[dict[str, Any]]:
+    """``CROPS`` seeded inputs of the network: {"lr": float32 (1, 3, 48, 48) in [0, 1]}."""
+    steps = pipeline(card.degradation)
+    pairs = load_pairs(find_pictures(pictures), scale=card.scale, steps=steps)
+    sampler = Sampler(pairs, batch=1, patch=_PATCH, seed=0)
+    for _ in range(CROPS):
+        lr, _ = sampler.draw()
+        yield {"lr": np.divide(lr.transpose(0, 3, 1, 2), 255, dtype=np.float32)}
 
-    def __init__(self, card: ModelCard, pictures: Sequence[str | Path]) -> None:
-        steps = pipeline(card.degradation)
-        pairs = load_pairs(find_pictures(pictures), scale=card.scale, steps=steps)
-        self._sampler = Sampler(pairs, batch=1, patch=_PATCH, seed=0)
 
-    def inputs(self) -> Iterator[dict[str, NDArray[np.float32]]]:
-        """``CROPS`` times {"lr": (1, 3, 48, 48) in [0, 1]}."""
-        for _ in range(CROPS):
-            lr, _ = self._sampler.draw()
-            yield {"lr": np.divide(lr.transpose(0, 3, 1, 2), 255, dtype=np.float32)}
-
-    def reader(self, base: Any) -> Any:
-        """The inputs as ONNX Runtime wants them: an object of its class ``base``."""
-        inputs = self.inputs()
-        kind = type("Reader", (base,), {"get_next": lambda self: next(inputs, None)})
-        return kind()
+def _reader(crops: Iterator[dict[str, Any]], base: Any) -> Any:
+    """The crops as ONNX Runtime wants them: an object of its class ``base``."""
+    return type("Reader", (base,), {"get_next": lambda self: next(crops, None)})()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,6 +22,7 @@ from loopsr.errors import (
     LoopsrError,
     MissingExtraError,
     UsageError,
+    first_line,
 )
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.\-]+)://", re.I | re.A)
@@ -174,10 +175,10 @@ def _open(address: str) -> tuple[Any, str]:
         raise MissingExtraError(f"{scheme}://", extra) from None
     except ValueError as error:
         raise UsageError(
-            f"{address}: {_first_line(error)}; an address starts like s3:// or gs://"
+            f"{address}: {first_line(error)}; an address starts like s3:// or gs://"
         ) from None
     except Exception as error:  # every store has its own classes
-        raise ImageError(f"{address}: {_first_line(error)}; check the address") from error
+        raise ImageError(f"{address}: {first_line(error)}; check the address") from error
     return system, path
 
 
@@ -196,11 +197,6 @@ def _telling(address: str, kind: type[ImageError], what: str) -> Iterator[None]:
         raise kind(f"{address}: {what} (not allowed); check the credentials") from None
     except Exception as error:  # every store has its own classes
         raise kind(
-            f"{address}: {what} ({_first_line(error)}); check the address, the network and the "
+            f"{address}: {what} ({first_line(error)}); check the address, the network and the "
             "credentials"
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

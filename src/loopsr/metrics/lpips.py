@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loopsr.errors import BackendError, MissingExtraError
+from loopsr.errors import BackendError, MissingExtraError, first_line
 from loopsr.metrics.psnr import check_pair
 
 Pixels = NDArray[np.generic]
@@ -31,7 +31,7 @@ def open_lpips() -> Callable[..., float]:
         torch: Any = importlib.import_module("torch")
         lpips: Any = importlib.import_module("lpips")
     except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision of another torch
-        raise MissingExtraError(f"LPIPS ({str(error).splitlines()[0]})", "lpips") from error
+        raise MissingExtraError(f"LPIPS ({first_line(error)})", "lpips") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torchvision, about how `lpips` calls it
@@ -39,7 +39,7 @@ def open_lpips() -> Callable[..., float]:
     except Exception as error:  # no network, no room, a damaged file: whatever torch.hub raises
         raise BackendError(
             "the weights of AlexNet could not be had from torchvision "
-            f"({str(error).strip().splitlines()[0][:200]}); run once with a network, or copy "
+            f"({first_line(error)}); run once with a network, or copy "
             "alexnet-owt-7be5be79.pth into ~/.cache/torch/hub/checkpoints"
         ) from error
 

@@ -9,9 +9,9 @@ The cell is ``depth`` convolutions of 3x3, each with a ReLU, and is the same in 
 ``keep``, ``gain`` and ``recall`` (a number a channel and step) differ. They start at 1, 0 and 0,
 the identity, so a trained network grows by a step without changing its picture. Recall of the
 input's features follows SRFBN (Li et al., arXiv 1903.09814), the residual over an interpolated
-input VDSR (Kim et al., arXiv 1511.04587). The tail
-is 1x1: ESPCN's 3x3 (Shi et al., arXiv 1609.05158) would take as many weights as one and a half
-convolutions of the cell at x4, and those see further. 66,124 to 67,312 parameters.
+input VDSR (Kim et al., arXiv 1511.04587). The tail is 1x1: ESPCN's 3x3 (Shi et al., arXiv
+1609.05158) would take as many weights as one and a half convolutions of the cell at x4, and those
+see further. 66,124 to 67,312 parameters.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from loopsr.errors import TrainingError, WeightsError
+from loopsr.errors import TrainingError, WeightsError, first_line
 from loopsr.models import create
 from loopsr.train.recipe import Recipe
 from loopsr.weights import catalogue
@@ -97,7 +97,7 @@ def load_run(
         state: dict[str, Any] = json.loads(metadata[_STATE])
     except (KeyError, ValueError, RuntimeError) as error:
         raise TrainingError(
-            f"{path} does not fit this run ({str(error).splitlines()[0]}); "
+            f"{path} does not fit this run ({first_line(error)}); "
             "pass another --out folder or delete it"
         ) from error
     return state

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,27 +95,46 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
 
 
 @dataclass
+class Running:
+    """A run of the command, of which the first result has come."""
+
+    process: subprocess.Popen[str]
+    first: str
+
+    def finish(self) -> tuple[int, list[dict[str, object]], str]:
+        """Exit code, results and messages, when it ends."""
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        # Not communicate(), which does not see what readline() took from the pipe beyond its line.
+        with self.process, ThreadPoolExecutor(1) as pool:
+            said = pool.submit(self.process.stderr.read)
+            lines = [self.first, *self.process.stdout]
+            err = said.result(timeout=300)
+        return self.process.returncode, [json.loads(line) for line in lines], err
+
+
+@dataclass
 class Ray:
     """A cluster, or the wish for one; runs the command over it."""
 
     environment: dict[str, str]
     process: subprocess.Popen[str] | None = None
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
-        """Start a run; its results come on stdout as they are done."""
-        return subprocess.Popen(
+    def start(self, *arguments: object) -> Running:
+        """Start a run and wait for its first result."""
+        process = subprocess.Popen(
             [sys.executable, "-m", "loopsr", "upscale", *map(str, arguments)],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        assert process.stdout is not None
+        return Running(process, process.stdout.readline())
 
     def run(self, *arguments: object) -> tuple[int, list[dict[str, object]], str]:
         """Exit code, results and messages of a whole run."""
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=300)
-        return process.returncode, [json.loads(line) for line in out.splitlines()], err
+        return self.start(*arguments).finish()
 
     def lose(self) -> None:
         """Lose the second node."""
@@ -193,16 +213,12 @@ def test_a_lost_worker_changes_nothing(
     remote.send(tmp_path / "half.png", f"{bucket}/in/half.png")
 
     line = ("-r", f"{bucket}/in", "-o", f"{bucket}/out", "--engine", "ray", *_OPTIONS)
-    process = ray.start(*line)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    first = process.stdout.readline()  # so the cluster is at work
-    assert first
+    running = ray.start(*line)
+    assert running.first  # so the cluster is at work
     assert addresses(marked(ray.environment[_MARK])) <= LOOPBACK
     ray.lose()
-    out, err = process.communicate(timeout=300)
-    results = [json.loads(text) for text in (first + out).splitlines()]
-    assert process.returncode == 1, err
+    code, results, err = running.finish()
+    assert code == 1, err
     assert len(results) == 25
     assert {result["status"] for result in results if result["ok"]} == {"written"}
     failed = [result for result in results if not result["ok"]]
@@ -232,16 +248,14 @@ def test_without_a_cluster_ray_runs_on_this_machine(
     del alone.environment["RAY_USAGE_STATS_ENABLED"]
     shutil.rmtree(pictures / "s0")
     line = ("-r", pictures, "-o", tmp_path / "out", *_OPTIONS)
-    process = alone.start(*line, "--engine", "ray")
-    assert process.stdout is not None
-    first = process.stdout.readline()
+    running = alone.start(*line, "--engine", "ray")
     assert addresses(marked(alone.environment[_MARK])) <= LOOPBACK
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    code, results, err = running.finish()
+    assert code == 0, err
     assert "RAY_ADDRESS is not set" in err
-    results = [json.loads(text) for text in (first + out).splitlines()]
     assert {result["status"] for result in results} == {"written"}
-    assert {Path(result["target"]).parent.parent for result in results} == {tmp_path / "out"}
+    targets = {Path(str(result["target"])) for result in results}
+    assert {target.parent.parent for target in targets} == {tmp_path / "out"}
     code, results, _ = alone.run(*line)
     assert code == 0
     assert [result["status"] for result in results] == ["kept"] * 18

@@ -144,7 +144,7 @@ def _cluster() -> Iterator[Any]:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **own)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise BackendError(
-                f"no Ray cluster answers at {address or 'this machine'} ({_first_line(error)}); "
+                f"no Ray cluster answers at {address or 'this machine'} ({_last_line(error)}); "
                 "check RAY_ADDRESS, and the cluster with: ray status"
             ) from None
         try:
@@ -236,11 +236,12 @@ def _polled(items: Iterator[Any], stopped: Callable[[], bool]) -> Iterator[Any]:
             raise item
         if isinstance(item, Exception):
             raise BackendError(
-                f"Ray gave up ({_first_line(item)}); check the cluster with: ray status"
+                f"Ray gave up ({_last_line(item)}); check the cluster with: ray status"
             ) from item
         yield item
 
 
-def _first_line(error: BaseException) -> str:
+def _last_line(error: BaseException) -> str:
+    """The last line of what Ray says: the cause comes after its traces."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:200] if lines else type(error).__name__

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopsr.card import ModelCard
-from loopsr.engine.network import cannot_run, checked_output, first_line
-from loopsr.errors import LoopsrError, MissingExtraError, WeightsError
+from loopsr.engine.network import cannot_run, checked_output
+from loopsr.errors import LoopsrError, MissingExtraError, WeightsError, first_line
 
 _COMPILE = "LOOPSR_TORCH_COMPILE"
 

@@ -13,8 +13,7 @@ import numpy as np
 from loopsr.engine.backends.onnxruntime import session_options
 from loopsr.engine.foreign.network import Batch, Network, probe
 from loopsr.engine.machine import free_memory
-from loopsr.engine.network import first_line
-from loopsr.errors import BackendError, WeightsError
+from loopsr.errors import BackendError, WeightsError, first_line
 from loopsr.weights.catalogue import MAX_FOREIGN_BYTES, read_bytes
 from loopsr.weights.onnx_file import count_weights, refuse_external
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from loopsr.engine.foreign.network import MAX_SCALE, Batch, Network
-from loopsr.errors import BackendError, MissingExtraError, WeightsError
+from loopsr.errors import BackendError, MissingExtraError, WeightsError, first_line
 from loopsr.weights.catalogue import MAX_FOREIGN_BYTES
 
 _import_lock = threading.Lock()
@@ -40,7 +40,7 @@ def open_checkpoint(path: Path, *, threads: int) -> tuple[Network, int, str]:
     except Exception as error:  # each architecture trips in its own way over a foreign state
         raise WeightsError(
             f"{path} is no network that spandrel {spandrel.__version__} knows "
-            f"({_first_line(error)}); pass another checkpoint, or an ONNX file"
+            f"({first_line(error)}); pass another checkpoint, or an ONNX file"
         ) from error
     channels = model.input_channels
     if (
@@ -62,7 +62,7 @@ def open_checkpoint(path: Path, *, threads: int) -> tuple[Network, int, str]:
         except Exception as error:
             raise BackendError(
                 f"torch cannot run {path.stem} on an input of shape {pixels.shape} "
-                f"({_first_line(error)})"
+                f"({first_line(error)})"
             ) from error
         return output
 
@@ -83,7 +83,7 @@ def _read_state(path: Path, torch: Any) -> Any:
         raise
     except Exception as error:
         raise WeightsError(
-            f"{path} cannot be read as tensors alone ({_first_line(error)}); save its state_dict "
+            f"{path} cannot be read as tensors alone ({first_line(error)}); save its state_dict "
             "as .safetensors, nothing else is loaded from a stranger's file"
         ) from error
     if not isinstance(state, dict):
@@ -195,8 +195,3 @@ def _torchvision_or_none() -> Iterator[None]:
 
 def _is_torchvision(name: str) -> bool:
     return name.partition(".")[0] == "torchvision"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
