@@ -34,8 +34,8 @@ class TileMemory:
         return None
 
     def keep(self, box: Box, pixels: Array, output: Array) -> None:
-        """Remember a tile; ``pixels`` is copied."""
-        self._tiles[box] = (pixels.copy(), output)
+        """Remember a tile; both arrays are copied, they are parts of larger ones."""
+        self._tiles[box] = (pixels.copy(), output.copy())
 
 
 class FrameMemory:

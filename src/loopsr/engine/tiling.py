@@ -69,8 +69,8 @@ def upscale_rows(
         band = np.empty((scale * (bottom - top), scale * width, 3), np.float32)
         for left, right in columns:
             box = (top, bottom, left, right)
-            output = _tile(backend, card, pixels, first, box, memory)
-            band[:, scale * left : scale * right] = output
+            place = band[:, scale * left : scale * right]
+            _tile(backend, card, pixels, first, box, memory, place)
             if report is not None:
                 report((bottom - top) * (right - left))
         yield band
@@ -127,23 +127,29 @@ def _tile(
     first: int,
     box: Box,
     memory: TileMemory | None,
-) -> Array:
-    """Upscale a core, or take it from the memory when all that it depends on is there again."""
+    place: Array,
+) -> None:
+    """Upscale a core into ``place``, a view of (h, w, 3), or take it from the memory when all that
+    it depends on is there again."""
     if memory is None:
-        return _computed(backend, card, pixels, first, box)
+        _compute(backend, card, pixels, first, box, place)
+        return
     if card.halo is None:
         seen = pixels
     else:
         y0, y1, x0, x1 = _grown(box, max(card.halo, RADIUS), card.multiple_of)
         seen = pixels[max(0, y0) - first : y1 - first, max(0, x0) : x1]
     output = memory.find(box, seen)
-    if output is None:
-        output = _computed(backend, card, pixels, first, box)
-        memory.keep(box, seen, output)
-    return output
+    if output is not None:
+        place[:] = output
+        return
+    _compute(backend, card, pixels, first, box, place)
+    memory.keep(box, seen, place)
 
 
-def _computed(backend: Backend, card: ModelCard, pixels: Array, first: int, box: Box) -> Array:
+def _compute(
+    backend: Backend, card: ModelCard, pixels: Array, first: int, box: Box, place: Array
+) -> None:
     """Upscale the core ``box`` (top, bottom, left, right) of ``pixels``, rows from ``first`` on."""
     top, bottom, left, right = box
     core = pixels[top - first : bottom - first, left:right]
@@ -151,16 +157,16 @@ def _computed(backend: Backend, card: ModelCard, pixels: Array, first: int, box:
     y0, x0 = max(0, y0), max(0, x0)
     mask = flat_mask(pixels[y0 - first : y1 - first, x0:x1])
     mask = mask[top - y0 : bottom - y0, left - x0 : right - x0]
-    if mask.all():
-        return core.repeat(card.scale, axis=0).repeat(card.scale, axis=1)
-    output = _run(backend, card, pixels, first, box)
+    if not mask.all():
+        _run(backend, card, pixels, first, box, place)
     if mask.any():
-        fill_flat(output, core, mask, card.scale)
-    return output
+        fill_flat(place, core, mask, card.scale)
 
 
-def _run(backend: Backend, card: ModelCard, pixels: Array, first: int, box: Box) -> Array:
-    """Run the network on a core with its halo; returns the core's (h, w, 3), cut to [0, 1]."""
+def _run(
+    backend: Backend, card: ModelCard, pixels: Array, first: int, box: Box, place: Array
+) -> None:
+    """Run the network on a core with its halo; ``place`` (h, w, 3) gets the core in [0, 1]."""
     top, bottom, left, right = box
     if card.halo is None:
         y0, y1, x0, x1 = 0, first + len(pixels), 0, pixels.shape[1]
@@ -177,7 +183,9 @@ def _run(backend: Backend, card: ModelCard, pixels: Array, first: int, box: Box)
             f"{card.name} gave values that are no numbers; the weights are damaged, "
             "type: pip install --force-reinstall loopsr"
         )
-    return np.ascontiguousarray(output.transpose(1, 2, 0).clip(0, 1))
+    # Straight to where it belongs, plane by plane: intermediate pictures cost more than the sums.
+    for channel, plane in enumerate(output):
+        np.clip(plane, 0, 1, out=place[..., channel])
 
 
 def _grown(box: Box, by: int, step: int) -> Box:
