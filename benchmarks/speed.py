@@ -1,67 +1,149 @@
-"""Time of the installed networks, one picture size, interleaved on the same threads.
+"""Every network, backend and precision that is installed here, beside the machine's limit.
 
-    python benchmarks/speed.py [--width 320 --height 180] [--rounds 9] [--threads N]
+    python benchmarks/speed.py [--data BSD100 --data-root FOLDER] [--guide docs/guide/speed.md]
+                               [--plots docs/images] [--avx2] [--rounds 15] [--threads N]
 
-Prints the median and the spread of each network, and its ratio to ``lrn`` at the same scale.
+Two tasks, 320x180 by four and 640x360 by two, each in turns as `loopsr bench` does it. Writes
+dated JSON to benchmarks/results, prints frames a second, and with --guide writes them into the
+marked part of a page. --avx2 measures openvino and torch alone, and keeps them from using more than
+AVX2, as most laptops have it. Run it on an idle machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import dataclasses
+import os
 import sys
-import time
+from pathlib import Path
 
-import numpy as np
-from report import write_report
-from rich.console import Console
-from rich.table import Table
+from report import RESULTS, write_report
 
-from loopsr.engine.backends import open_backend
-from loopsr.engine.machine import cores
-from loopsr.weights import catalogue
+from loopsr.apps.bench.entries import ALL, make_entries
+from loopsr.apps.bench.peaks import LIMIT
+from loopsr.apps.bench.plot import plot
+from loopsr.apps.bench.report import Report, Row
+from loopsr.apps.bench.run import run
+from loopsr.data.sets import find_set
+from loopsr.errors import LoopsrError
+
+TASKS = ((4, (320, 180)), (2, (640, 360)))  # scale, width and height of the input
+BARS = {"loop-x4": 20, "loop-s-x2": 30}  # frames a second on the best backend, 2 cores with AMX
+BEGIN, END = "<!-- speed: begin", "<!-- speed: end -->"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--width", type=int, default=320)
-    parser.add_argument("--height", type=int, default=180)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=cores())
-    options = parser.parse_args()
-    pixels = np.random.default_rng(0).random(
-        (1, 3, options.height, options.width), dtype=np.float32
-    )
-    backends = {
-        name: open_backend(
-            "onnxruntime",
-            catalogue.card(name),
-            catalogue.onnx_path(name),
-            threads=options.threads,
+def measure(options: argparse.Namespace) -> list[Report]:
+    """A report a task, kept as JSON."""
+    folders = {name: find_set(name, root=options.data_root) for name in options.data}
+    reports = []
+    for scale, size in TASKS:
+        entries = make_entries(
+            options.models, scale=scale, backends=options.backend, precisions=[ALL]
         )
-        for name in catalogue.names()
-    }
-    times: dict[str, list[float]] = {name: [] for name in backends}
-    for round_ in range(options.rounds + 1):  # the first warms up
-        for name, backend in backends.items():
-            start = time.perf_counter()
-            backend.run(pixels)
-            if round_:
-                times[name].append(1e3 * (time.perf_counter() - start))
-    middle = {name: statistics.median(t) for name, t in times.items()}
-    table = Table("model", "ms", "fastest", "slowest", "to lrn", "MACs a pixel")
-    results = []
-    for name, values in times.items():
-        card = catalogue.card(name)
-        ratio = middle[name] / middle[f"lrn-x{card.scale}"]
-        macs = card.macs_per_pixel or 0
-        cells = (middle[name], min(values), max(values))
-        table.add_row(name, *(f"{v:.1f}" for v in cells), f"{ratio:.2f}", f"{macs:,}")
-        numbers = dict(zip(("median_ms", "fastest_ms", "slowest_ms"), cells, strict=True))
-        results.append({"model": name, "to_lrn": ratio, "macs_per_pixel": macs, **numbers})
-    Console().print(f"{options.width}x{options.height}, {options.threads} threads, float32")
-    Console().print(table)
-    write_report("speed", results, threads=options.threads, size=[options.width, options.height])
+        if options.size:
+            size = options.size
+        report = run(
+            entries, size=size, rounds=options.rounds, threads=options.threads, data=folders
+        )
+        facts = dataclasses.asdict(report)
+        rows = facts.pop("rows")
+        isa = os.environ.get(LIMIT, "")
+        name = f"speed_x{scale}{'_' + isa.lower() if isa else ''}"
+        write_report(name, rows, folder=options.results, **facts, isa=isa)
+        if options.plots and report.sets:
+            plot(report, options.plots / f"{name}.png")
+        reports.append(report)
+    return reports
+
+
+def table(reports: list[Report]) -> str:
+    """Markdown: a row a backend and precision, a column a network, frames a second and, in
+    brackets, the share of the limit."""
+    columns = [
+        (report, model)
+        for report in reports
+        for model in dict.fromkeys(row.model for row in report.rows if row.backend)
+    ]
+    ways = dict.fromkeys(row.way for report in reports for row in report.rows if row.backend)
+    heads = [f"`{model}` {report.size[0]}x{report.size[1]}" for report, model in columns]
+    lines = [f"| | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
+    for way in ways:
+        cells = [
+            next((_cell(row) for row in report.rows if (row.model, row.way) == (model, way)), "")
+            for report, model in columns
+        ]
+        lines.append(f"| {way} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(row: Row) -> str:
+    share = "" if row.share is None else f" ({100 * row.share:.0f} %)"
+    return f"{row.frames_per_second:.1f}{share}"
+
+
+def against_bars(reports: list[Report]) -> list[str]:
+    """A line a bar whose network is there: what the best backend reaches."""
+    lines = []
+    for model, bar in BARS.items():
+        found = [row for report in reports for row in report.rows if row.model == model]
+        if found:
+            best = max(found, key=lambda row: row.frames_per_second)
+            floor = f", {1 / best.share:.1f} times its limit" if best.share else ""
+            lines.append(
+                f"{model}: {best.frames_per_second:.1f} frames a second on {best.way}{floor}; "
+                f"the bar for 2 cores with AMX is {bar}"
+            )
+    return lines
+
+
+def fill_guide(reports: list[Report], path: Path) -> None:
+    """Write the part of a page between the two marks anew."""
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    mark, closed, _ = rest.partition("-->")
+    _, end, after = rest.partition(END)
+    if not (begin and closed and end):
+        raise SystemExit(f"{path} has no marks for the table of speeds")
+    first = reports[0]
+    peaks = ", ".join(
+        f"{peak['gmacs_per_second']:.0f} GMAC/s in {name}" for name, peak in first.peaks.items()
+    )
+    intro = (
+        "Frames a second, and in brackets the share of the machine's limit: "
+        f"{first.machine['processor']} ({', '.join(first.machine['features'])}), "
+        f"{first.threads} threads, {first.date}.\n"
+        f"Its peak: {peaks}; {first.memory_gb_per_second:.0f} GB/s of memory."
+    )
+    part = f"{begin}{mark}-->\n{intro}\n\n{table(reports)}\n{end}"
+    path.write_text(before + part + after, encoding="utf-8")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("models", nargs="*", help="all networks of the project without any")
+    parser.add_argument("--backend", action="append", help="repeatable; all that are installed")
+    parser.add_argument("--data", action="append", default=[], help="sets to score; repeatable")
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--size", type=lambda text: tuple(map(int, text.split("x"))))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--avx2", action="store_true")
+    parser.add_argument("--guide", type=Path, help="page whose table of speeds is written anew")
+    parser.add_argument("--plots", type=Path, help="folder for the pictures")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args(argv)
+    options.backend = options.backend or (["openvino", "torch"] if options.avx2 else [ALL])
+    if options.avx2:
+        os.environ[LIMIT] = "AVX2"  # before the runtimes are loaded
+    try:
+        reports = measure(options)
+    except LoopsrError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print(table(reports))
+    print("\n".join(against_bars(reports)))
+    if options.guide:
+        fill_guide(reports, options.guide)
     return 0
 
 

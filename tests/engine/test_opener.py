@@ -83,3 +83,38 @@ def test_it_needs_no_torch() -> None:
         "assert not {'torch', 'onnx', 'spandrel'} & set(sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_ways_to_run_our_networks(image: NDArray[np.uint8]) -> None:
+    short = open_model("loop-x2", threads=1, backend="openvino", iters=1)
+    upscaler = Upscaler("loop-x2", threads=1, backend="openvino", iters=1)
+    assert np.array_equal(short(image), upscaler(image))
+    assert short.network is not None
+    assert (short.backend, short.network().name) == ("openvino", "openvino")
+    assert short.card is not None
+    assert short.card.iters == 1
+    assert not np.array_equal(open_model("loop-x2", threads=1)(image), short(image))
+    coarse = open_model("loop-x2", threads=1, backend="torch", precision="bfloat16")
+    assert coarse.file is not None
+    assert coarse.file.suffix == ".safetensors"
+    x = np.random.default_rng(0).random((1, 3, 8, 8), dtype=np.float32)
+    fine = open_model("loop-x2", threads=1, backend="torch")
+    assert coarse.network is not None
+    assert fine.network is not None
+    assert np.abs(coarse.network().run(x) - fine.network().run(x)).max() > 1e-5
+    with pytest.raises(UsageError, match="pass --backend"):
+        open_model("loop-x2", backend="ncnn", precision="bfloat16")
+
+
+def test_ways_to_run_networks_of_others(make_onnx: Make, image: NDArray[np.uint8]) -> None:
+    path = make_onnx()
+    for backend in ("onnxruntime", "openvino"):
+        assert np.array_equal(
+            open_model(path, threads=1, backend=backend)(image), image.repeat(2, 0).repeat(2, 1)
+        )
+    with pytest.raises(UsageError, match="runs on onnxruntime in float32, or on openvino"):
+        open_model(path, backend="torch")
+    with pytest.raises(UsageError, match="runs on onnxruntime in float32, or on openvino"):
+        open_model(path, precision="bfloat16")
+    with pytest.raises(UsageError, match="no steps that could be counted"):
+        open_model(path, iters=1)

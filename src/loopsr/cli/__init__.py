@@ -26,6 +26,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("doctor", "loopsr.cli.doctor", "Say what this machine has and what is missing."),
     ("train", "loopsr.cli.train", "Train a network on your own pictures."),
     ("eval", "loopsr.cli.eval", "Measure a network on folders of pictures."),
+    ("bench", "loopsr.cli.bench", "Time networks beside the machine's limit."),
     ("compare", "loopsr.cli.compare", "Lay networks side by side on one page."),
 )
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from loopsr.engine.backends import Backend, open_backend
+from loopsr.card import ModelCard
+from loopsr.engine.backends import FILES, Backend, open_backend
 from loopsr.engine.foreign.network import to_levels, upscale
 from loopsr.engine.machine import cores
+from loopsr.engine.networks import AUTO
 from loopsr.engine.upscaler import Upscaler
 from loopsr.errors import UsageError, WeightsError
 from loopsr.ops.resize import KERNELS, resize
@@ -19,6 +21,7 @@ from loopsr.weights import catalogue
 
 Pixels = NDArray[np.uint8]
 CHECKPOINTS = (".safetensors", ".pth", ".pt", ".ckpt")
+_INT8 = "int8"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,34 +42,60 @@ class OpenModel:
     architecture: str = ""
     # The bare network: float32 (b, channels, h, w) in [0, 1]. None for an interpolation.
     network: Callable[[], Backend] | None = field(default=None, repr=False)
+    backend: str = ""  # that ``network`` runs on
+    file: Path | None = None  # that ``network`` reads
+    card: ModelCard | None = None  # of ours, stopped after the steps that were asked for
 
     def __call__(self, image: Pixels) -> Pixels:
         """Upscale (h, w, 3) uint8 to (scale h, scale w, 3) uint8."""
         return self.upscale(image)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _How:
+    """How a network is to run; None is the model's own way."""
+
+    threads: int
+    backend: str | None
+    precision: str | None
+    iters: int | None
+
+
 def open_model(
-    model: str | Path, *, scale: int | None = None, threads: int | None = None
+    model: str | Path,
+    *,
+    scale: int | None = None,
+    threads: int | None = None,
+    backend: str | None = None,
+    precision: str | None = None,
+    iters: int | None = None,
 ) -> OpenModel:
     """Open an upscaler.
 
     ``model`` is ``bicubic`` or ``lanczos``; a name of ``loopsr models``, with or without its -xN
     (``loop`` with scale 4 is ``loop-x4``); or a file: ONNX, or a checkpoint (.safetensors, .pth)
-    that the package spandrel can load. ``scale`` None takes the model's own. Raises ``UsageError``
-    for a scale that the model does not have, ``UnknownNameError``, ``WeightsError``,
+    that the package spandrel can load. ``scale`` None takes the model's own. ``backend``,
+    ``precision`` (with "int8") and ``iters`` say how a network runs, as for ``Upscaler``; files of
+    others run on onnxruntime or openvino, checkpoints on torch. Raises ``UsageError`` for a scale,
+    or a way to run, that the model does not have, ``UnknownNameError``, ``WeightsError``,
     ``MissingExtraError``.
     """
-    threads = threads or cores()
+    how = _How(threads=threads or cores(), backend=backend, precision=precision, iters=iters)
     if isinstance(model, str) and model in KERNELS:
         return _interpolation(model, scale)
-    if catalogue.is_path(model) or Path(model).suffix in CHECKPOINTS:
+    if is_file(model):
         path = Path(model)
         if not catalogue.holds_card(path):
-            return _foreign(path, scale, threads)
+            return _foreign(path, scale, how)
         model = path
     else:
-        model = _full_name(str(model), scale)
-    return _ours(model, scale, threads)
+        model = full_name(str(model), scale)
+    return _ours(model, scale, how)
+
+
+def is_file(model: str | Path) -> bool:
+    """Whether a model is given as a file, ours or another's, rather than by name."""
+    return catalogue.is_path(model) or Path(model).suffix in CHECKPOINTS
 
 
 def _interpolation(kernel: str, scale: int | None) -> OpenModel:
@@ -80,7 +109,7 @@ def _interpolation(kernel: str, scale: int | None) -> OpenModel:
     return OpenModel(name=kernel, kind="interpolation", scale=scale, upscale=run)
 
 
-def _full_name(name: str, scale: int | None) -> str:
+def full_name(name: str, scale: int | None) -> str:
     """``loop`` and ``loop.photo`` with a scale as ``loop-x4`` and ``loop-x4.photo``."""
     known = catalogue.names()
     start, dot, tag = name.partition(".")
@@ -90,15 +119,28 @@ def _full_name(name: str, scale: int | None) -> str:
     return full
 
 
-def _ours(model: str | Path, scale: int | None, threads: int) -> OpenModel:
-    upscaler = Upscaler(model, threads=threads)
-    kind = "safetensors" if str(model).endswith(".safetensors") else "onnx"
-    card, path = catalogue.find(model, kind=kind)
+def _ours(model: str | Path, scale: int | None, how: _How) -> OpenModel:
+    upscaler = Upscaler(
+        model,
+        threads=how.threads,
+        backend=how.backend or AUTO,
+        precision=how.precision or AUTO,
+        iters=how.iters,
+    )
+    backend = how.backend or ("torch" if str(model).endswith(".safetensors") else "onnxruntime")
+    int8 = how.precision == _INT8
+    name = catalogue.int8_name(str(model)) if int8 and not catalogue.is_path(model) else model
+    card, path = catalogue.find(name, kind=FILES[backend])
     factor = scale or card.scale
-    backend = "torch" if kind == "safetensors" else "onnxruntime"
+    precision = "float32" if how.precision is None or int8 else how.precision
 
     def run(image: Pixels) -> Pixels:
         return upscaler(image, scale=factor)
+
+    def network() -> Backend:
+        return open_backend(
+            backend, card, path, threads=how.threads, iters=how.iters, precision=precision
+        )
 
     return OpenModel(
         name=card.name,
@@ -107,21 +149,30 @@ def _ours(model: str | Path, scale: int | None, threads: int) -> OpenModel:
         upscale=run,
         parameters=card.parameters,
         architecture=card.network,
-        network=lambda: open_backend(backend, card, path, threads=threads),
+        network=network,
+        backend=backend,
+        file=path,
+        card=card.stopped_after(how.iters),
     )
 
 
-def _foreign(path: Path, scale: int | None, threads: int) -> OpenModel:
+def _foreign(path: Path, scale: int | None, how: _How) -> OpenModel:
+    if how.iters is not None:
+        raise UsageError(f"{path} has no steps that could be counted; leave iters out")
     if path.suffix == ".onnx":
         from loopsr.engine.foreign.onnx import open_onnx
 
-        kind, architecture = "onnx", ""
-        network, parameters = open_onnx(path, threads=threads)
+        kind, architecture, backend = "onnx", "", how.backend or "onnxruntime"
+        network, parameters = open_onnx(
+            path, threads=how.threads, backend=backend, precision=how.precision or "float32"
+        )
     elif path.suffix in CHECKPOINTS:
         from loopsr.engine.foreign.spandrel import open_checkpoint
 
-        kind = "spandrel"
-        network, parameters, architecture = open_checkpoint(path, threads=threads)
+        kind, backend = "spandrel", "torch"
+        if how.backend not in (None, "torch") or how.precision not in (None, "float32"):
+            raise UsageError(f"{path} is a checkpoint, which runs on torch in float32 only")
+        network, parameters, architecture = open_checkpoint(path, threads=how.threads)
     else:
         raise WeightsError(
             f"{path} is no weight file by its name; pass one that ends in .onnx, "
@@ -140,4 +191,6 @@ def _foreign(path: Path, scale: int | None, threads: int) -> OpenModel:
         parameters=parameters,
         architecture=architecture,
         network=lambda: network,
+        backend=backend,
+        file=path,
     )

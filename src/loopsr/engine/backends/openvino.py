@@ -62,28 +62,37 @@ def open_backend(
     card: ModelCard, path: Path, *, threads: int, iters: int | None = None, bfloat16: bool = False
 ) -> OpenVino:
     """Load an ONNX file; its input is called ``lr``, its output ``sr``."""
-    try:
-        runtime: Any = importlib.import_module("openvino")
-    except ImportError as error:
-        raise MissingExtraError("the openvino backend", "openvino") from error
-    core = _core()
-    if bfloat16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise BackendError(
-            "this CPU does not compute in bfloat16; pass --precision float32 or leave it out"
-        )
+    core = open_core(bfloat16=bfloat16)
+    runtime: Any = importlib.import_module("openvino")
     data = onnx_bytes(card, path, iters)
     try:
         data = Graph.read(data, file=str(path)).unshared().to_bytes()
         model = core.read_model(io.BytesIO(data))
         base = _take_base(runtime, core, model, data) if bfloat16 else None
         _check_ports(model, path)
-        main = core.compile_model(model, "CPU", _options(threads, "bf16" if bfloat16 else "f32"))
-        side = base and core.compile_model(base, "CPU", _options(threads, "f32"))
+        main = core.compile_model(
+            model, "CPU", compile_options(threads, "bf16" if bfloat16 else "f32")
+        )
+        side = base and core.compile_model(base, "CPU", compile_options(threads, "f32"))
     except WeightsError:
         raise
     except Exception as error:
         raise cannot_load("openvino", path, error) from error
     return OpenVino(main, side, card)
+
+
+def open_core(*, bfloat16: bool) -> Any:
+    """OpenVINO's core. Raises ``MissingExtraError``, ``BackendError`` for a CPU without bfloat16
+    when that is wanted."""
+    try:
+        core = _core()
+    except ImportError as error:
+        raise MissingExtraError("the openvino backend", "openvino") from error
+    if bfloat16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise BackendError(
+            "this CPU does not compute in bfloat16; pass --precision float32 or leave it out"
+        )
+    return core
 
 
 @functools.cache
@@ -95,7 +104,8 @@ def _core() -> Any:
     return importlib.import_module("openvino").Core()
 
 
-def _options(threads: int, precision: str) -> dict[str, Any]:
+def compile_options(threads: int, precision: str) -> dict[str, Any]:
+    """For a core's ``compile_model``; ``precision`` is OpenVINO's name for it."""
     return {
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": threads,

@@ -11,24 +11,33 @@ from typing import Any
 import numpy as np
 
 from loopsr.engine.backends.onnxruntime import session_options
-from loopsr.engine.foreign.network import Batch, Network, probe
+from loopsr.engine.foreign.network import Batch, Network, Run, probe
 from loopsr.engine.machine import free_memory
-from loopsr.errors import BackendError, WeightsError, first_line
+from loopsr.errors import BackendError, UsageError, WeightsError, first_line
 from loopsr.weights.catalogue import MAX_FOREIGN_BYTES, read_bytes
 from loopsr.weights.onnx_file import count_weights, refuse_external
 
 log = logging.getLogger(__name__)
 _LEAST_MEMORY = 1024**3
+_PRECISIONS = {"onnxruntime": ("float32",), "openvino": ("float32", "bfloat16")}
 _lock = threading.Lock()
 _limited = False
 
 
-def open_onnx(path: Path, *, threads: int) -> tuple[Network, int]:
+def open_onnx(
+    path: Path, *, threads: int, backend: str = "onnxruntime", precision: str = "float32"
+) -> tuple[Network, int]:
     """The network in an ONNX file without one of our cards, and how many weights it has.
 
-    Raises ``WeightsError`` for what is no such network, for a file that is too large or that points
-    to data outside, and for one whose layers want more memory than there is.
+    ``backend`` is "onnxruntime" or "openvino". Raises ``UsageError`` for another, ``WeightsError``
+    for what is no such network, for a file that is too large or that points to data outside, and
+    for one whose layers want more memory than there is.
     """
+    if backend not in _PRECISIONS or precision not in _PRECISIONS[backend]:
+        raise UsageError(
+            f"{path} was to run on {backend} in {precision}; an ONNX file of others runs on "
+            "onnxruntime in float32, or on openvino in float32 or bfloat16"
+        )
     data = read_bytes(path, most=MAX_FOREIGN_BYTES)
     refuse_external(data, file=str(path))
     weights = count_weights(data, file=str(path))
@@ -45,6 +54,12 @@ def open_onnx(path: Path, *, threads: int) -> tuple[Network, int]:
         ) from error
     name = path.stem
     entry, channels = _ports(session, path)
+    if backend == "openvino":
+        from loopsr.engine.foreign.openvino import open_forward
+
+        del session  # it only said what the file is
+        run = open_forward(data, name=name, threads=threads, precision=precision)
+        return _probed(run, name, channels), weights
 
     def forward(pixels: Batch) -> Batch:
         try:
@@ -56,12 +71,17 @@ def open_onnx(path: Path, *, threads: int) -> tuple[Network, int]:
             ) from error
         return output
 
+    return _probed(forward, name, channels), weights
+
+
+def _probed(forward: Run, name: str, channels: int | None) -> Network:
+    """The network, as RGB and then as luma where the file does not say which."""
     if channels is None:
         try:
-            return probe(forward, name=name, channels=3), weights
+            return probe(forward, name=name, channels=3)
         except WeightsError:
-            return probe(forward, name=name, channels=1), weights
-    return probe(forward, name=name, channels=channels), weights
+            return probe(forward, name=name, channels=1)
+    return probe(forward, name=name, channels=channels)
 
 
 def _limit_memory(runtime: Any) -> None:

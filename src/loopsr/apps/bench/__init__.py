@@ -1,0 +1,1 @@
+"""Time, memory, quality and the machine's limit of any upscalers, side by side."""
