@@ -1,23 +1,24 @@
-"""Loop, the network of this project: one good cell of weights, applied again and again.
+"""Loop, the network of this project: a small cell of weights, applied again and again.
 
     f_0     = head(x)                                         3x3, 3 -> width
-    f_1     = cell(f_0)
-    f_{t+1} = keep_t * f_t + gain_t * cell(f_t + recall_t * f_0)
-    image   = shuffle(tail(f_T + f_0)) + bilinear(x)          1x1, width -> 3 scale^2
+    f_1     = cell_1(f_0)
+    f_{t+1} = keep_t * f_t + gain_t * cell_{t+1}(f_t + recall_t * f_0)
+    image_t = shuffle(tail(f_t + f_0)) + bilinear(x)          1x1, width -> 3 scale^2
 
-The cell is ``depth`` convolutions of 3x3, each with a ReLU, and is the same in every step; only
-``keep``, ``gain`` and ``recall`` (a number a channel and step) differ. They start at 1, 0 and 0,
-the identity, so a trained network grows by a step without changing its picture. Recall of the
+A cell is a chain of 3x3 convolutions, each with a ReLU: first ``own`` ones, which only this step
+has, then ``depth`` ones that all steps share. ``keep``, ``gain`` and ``recall`` are a number a
+channel and step. Steps that are alike to the last weight bring nothing to a network of this size;
+a few weights of their own let them grow on each other (docs/log.md has the runs). Recall of the
 input's features follows SRFBN (Li et al., arXiv 1903.09814), the residual over an interpolated
 input VDSR (Kim et al., arXiv 1511.04587). The tail is 1x1: ESPCN's 3x3 (Shi et al., arXiv
 1609.05158) would take as many weights as one and a half convolutions of the cell at x4, and those
-see further. 66,124 to 67,312 parameters.
+see further.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -32,20 +33,29 @@ class Loop(nn.Module):
     multiple_of = 1
 
     def __init__(
-        self, *, scale: int, width: int = 32, depth: int = 7, iters: int = 2, tail: int = 1
+        self,
+        *,
+        scale: int,
+        width: int = 32,
+        own: int = 0,
+        depth: int = 7,
+        iters: int = 2,
+        tail: int = 1,
     ) -> None:
         """Build with fresh weights.
 
-        ``width`` is in channels, ``depth`` counts the convolutions of the cell, ``iters`` its
-        runs, ``tail`` is the side of the last kernel. Raises ``UsageError`` for a number below 1,
-        an even ``tail`` or a scale outside 2 to 4.
+        ``width`` is in channels, ``own`` and ``depth`` count the convolutions of a step that it
+        has alone and that it shares, ``iters`` the steps, ``tail`` is the side of the last kernel.
+        Raises ``UsageError`` for a number below 1 (``own``: below 0), an even ``tail`` or a scale
+        outside 2 to 4.
         """
         super().__init__()
         if scale not in (2, 3, 4):
             raise UsageError(f"loop knows scale 2, 3 and 4, got {scale}; pass one of these")
-        if min(width, depth, iters) < 1:
+        if min(width, depth, iters, own + 1) < 1:
             raise UsageError(
-                f"width {width}, depth {depth}, iters {iters}: each must be at least 1"
+                f"width {width}, own {own}, depth {depth}, iters {iters}: "
+                "own must be at least 0, the others 1"
             )
         if tail < 1 or tail % 2 == 0:
             raise UsageError(f"tail is {tail}, an odd side was expected; pass 1 or 3")
@@ -53,33 +63,45 @@ class Loop(nn.Module):
         self.iters = iters
         self._width = width
         self.head = nn.Conv2d(3, width, 3, padding=1)
-        self.cell = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
+        self.own = nn.ModuleList(_convolutions(width, own) for _ in range(iters))
+        self.cell = _convolutions(width, depth)
         self.tail = nn.Conv2d(width, 3 * scale**2, tail, padding=tail // 2)
         self.keep = nn.Parameter(torch.ones(iters - 1, width))
-        self.gain = nn.Parameter(torch.zeros(iters - 1, width))
-        self.recall = nn.Parameter(torch.zeros(iters - 1, width))
+        self.gain = nn.Parameter(torch.ones(iters - 1, width))
+        self.recall = nn.Parameter(torch.ones(iters - 1, width))
         self._initialise()
 
     def _initialise(self) -> None:
         # A little under He's size: Muon turns small weights faster, which 1,000-step runs showed to
         # be worth 0.1 dB. The tail starts near zero, so that the first picture is the bilinear one.
-        sizes = {self.head: 1.0, self.tail: 0.1} | dict.fromkeys(self.cell, 0.7)
+        sizes = {self.head: 1.0, self.tail: 0.1} | dict.fromkeys(self._hidden(), 0.7)
         for layer, size in sizes.items():
-            assert isinstance(layer, nn.Conv2d)
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             layer.weight.data *= size
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
+    def _hidden(self) -> list[nn.Conv2d]:
+        chains = (*self.own, self.cell)
+        return [layer for chain in chains for layer in cast(Iterable[nn.Conv2d], chain)]
+
+    def _chain(self, step: int) -> Iterator[nn.Conv2d]:
+        """The convolutions of step 0, 1, ...; beyond the trained ones those of the last."""
+        own = self.own[min(step, self.iters - 1)]
+        yield from cast(Iterable[nn.Conv2d], own)
+        yield from cast(Iterable[nn.Conv2d], self.cell)
+
     @property
     def halo(self) -> int:
-        """Input pixels of context: head, tail, and the cell's depth in every step."""
-        return 1 + self.tail.kernel_size[0] // 2 + self.iters * len(self.cell)
+        """Input pixels of context: head, tail, and the chain of every step."""
+        chains = sum(len(list(self._chain(step))) for step in range(self.iters))
+        return 1 + self.tail.kernel_size[0] // 2 + chains
 
     def config(self) -> dict[str, Any]:
         """Arguments that build this network again."""
         return {
             "scale": self.scale,
             "width": self._width,
+            "own": len(self._hidden()[: -len(self.cell)]) // self.iters,
             "depth": len(self.cell),
             "iters": self.iters,
             "tail": self.tail.kernel_size[0],
@@ -87,10 +109,10 @@ class Loop(nn.Module):
 
     def hidden_weights(self) -> list[nn.Parameter]:
         """The matrices inside the network, for optimisers that treat them apart (Muon)."""
-        return [layer.weight for layer in self.cell]  # type: ignore[misc]
+        return [cast(nn.Parameter, layer.weight) for layer in self._hidden()]
 
-    def _run_cell(self, features: Tensor) -> Tensor:
-        for layer in self.cell:
+    def _run_cell(self, features: Tensor, step: int) -> Tensor:
+        for layer in self._chain(step):
             features = F.relu(layer(features))
         return features
 
@@ -98,7 +120,7 @@ class Loop(nn.Module):
         steps = self.iters if iters is None else iters
         if steps < 1 or (steps > 1 and self.iters == 1):
             raise UsageError(f"iters is {steps}, this network was trained for {self.iters}")
-        state = self._run_cell(first)
+        state = self._run_cell(first, 0)
         yield state
         for step in range(1, steps):
             # Steps beyond the trained ones repeat the last one's scales.
@@ -106,7 +128,7 @@ class Loop(nn.Module):
             keep, gain, recall = (
                 scales[t].view(1, -1, 1, 1) for scales in (self.keep, self.gain, self.recall)
             )
-            state = keep * state + gain * self._run_cell(state + recall * first)
+            state = keep * state + gain * self._run_cell(state + recall * first, step)
             yield state
 
     def _image(self, features: Tensor, x: Tensor) -> Tensor:
@@ -124,3 +146,7 @@ class Loop(nn.Module):
         first = self.head(x)
         for state in self._steps(first, iters):
             yield self._image(state + first, x)
+
+
+def _convolutions(width: int, count: int) -> nn.ModuleList:
+    return nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(count))
