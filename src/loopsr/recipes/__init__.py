@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loopsr.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from loopsr.train.recipe import Recipe
 
-# name -> (module with recipe(*, scale), scale)
-RECIPES: dict[str, tuple[str, int]] = {
-    "loop_x2": ("loopsr.recipes.loop", 2),
-    "loop_x3": ("loopsr.recipes.loop", 3),
-    "loop_x4": ("loopsr.recipes.loop", 4),
-    "loop_photo_x2": ("loopsr.recipes.photo", 2),
-    "loop_photo_x4": ("loopsr.recipes.photo", 4),
-    "lrn_x2": ("loopsr.recipes.lrn", 2),
-    "lrn_x3": ("loopsr.recipes.lrn", 3),
-    "lrn_x4": ("loopsr.recipes.lrn", 4),
+# name -> (module with recipe(**options), its options)
+RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
+    f"{name}_x{scale}": (f"loopsr.recipes.{module}", {"scale": scale, **options})
+    for name, module, options, scales in (
+        ("loop", "loop", {"size": ""}, (2, 3, 4)),
+        ("loop_s", "loop", {"size": "s"}, (2, 3, 4)),
+        ("loop_xs", "loop", {"size": "xs"}, (2, 3, 4)),
+        ("loop_finish", "finish", {"size": ""}, (2, 3, 4)),
+        ("loop_s_finish", "finish", {"size": "s"}, (2, 3, 4)),
+        ("loop_xs_finish", "finish", {"size": "xs"}, (2, 3, 4)),
+        ("loop_photo", "photo", {}, (2, 4)),
+        ("lrn", "lrn", {}, (2, 3, 4)),
+    )
+    for scale in scales
 }
 
 
@@ -27,6 +31,6 @@ def find_recipe(name: str) -> Recipe:
     """The recipe of this name. Raises ``UnknownNameError``."""
     if name not in RECIPES:
         raise UnknownNameError("recipe", name, RECIPES)
-    module, scale = RECIPES[name]
-    recipe: Recipe = importlib.import_module(module).recipe(scale=scale)
+    module, options = RECIPES[name]
+    recipe: Recipe = importlib.import_module(module).recipe(**options)
     return recipe

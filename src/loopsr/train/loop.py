@@ -10,12 +10,13 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from loopsr.errors import TrainingError
+from loopsr.models import Network
 from loopsr.train import average, history
 from loopsr.train.checkpoint import save_tensors
 from loopsr.train.device import autocast, find_device, stopwatch
@@ -108,7 +109,7 @@ def _loop(
         lr, hr = run.draw()
         ready = clock()
         with autocast(recipe.precision, world.place):
-            loss = run.objective(lr, hr, 1 if done < recipe.grow else None)
+            loss = run.objective(lr, hr, _iters(recipe, network, state["step"], done))
         network.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.optim.clip)
@@ -136,6 +137,15 @@ def _loop(
         if world.first and (last or state["step"] % recipe.save_every == 0):
             run.save()
     return score
+
+
+def _iters(recipe: Recipe, network: nn.Module, step: int, done: float) -> int | None:
+    """How many steps of the network batch ``step`` runs, None for all."""
+    if done < recipe.grow:
+        return 1
+    if recipe.beyond and step % recipe.beyond == 0:
+        return cast(Network, network).iters + 1
+    return None
 
 
 def _make_folder(out: Path) -> Path:

@@ -65,6 +65,7 @@ class Recipe:
     loss: LossSettings = field(default_factory=LossSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     grow: float = 0.0  # share of the run, at its start, in which only the first step runs
+    beyond: int = 0  # every so many batches run, and supervise, a step more than the network has
     steps: int = 20_000
     seconds: float | None = None
     batch: int = 8
@@ -87,6 +88,8 @@ class Recipe:
             raise UsageError(f"ema is {self.ema}, expected 0 <= ema < 1; try 0.999")
         if self.seconds is not None and not self.seconds > 0:
             raise UsageError(f"seconds is {self.seconds}, expected more than 0")
+        if self.beyond < 0:
+            raise UsageError(f"beyond is {self.beyond}, expected 0 (never) or more; try 4")
         if not 0 <= self.grow <= 1:
             raise UsageError(f"grow is {self.grow}, expected a share 0 <= x <= 1")
         if not 0 <= self.optim.warmup < 1:
