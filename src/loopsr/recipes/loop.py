@@ -1,9 +1,9 @@
 """Our network in three sizes, at x2, x3 and x4; scores are in the cards (``loopsr models NAME``).
 
-``loopsr train loop_x2 --hr FOLDER...`` (likewise loop_s_x2, loop_xs_x2, and x3, x4), then its finish:
-``loopsr train loop_finish_x2 --hr FOLDER...``. The weights that ship were trained by the clock
-(``--set seconds=...``); docs/log.md has the times. Every step is supervised, so that any may be the
-last.
+``loopsr train loop_x2 --hr FOLDER...`` (likewise loop_s_x2, loop_xs_x2, and x3, x4), then its
+finish: ``loopsr train loop_finish_x2 --hr FOLDER...``. The weights that ship were trained by the
+clock (``--set seconds=...``); docs/log.md has the times. Every step is supervised, so that any may
+be the last.
 """
 
 from __future__ import annotations
