@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from loopsr.recipes import loop
-from loopsr.train.recipe import OptimSettings, Recipe
+from loopsr.train.recipe import Recipe
 
 
 def recipe(*, scale: int) -> Recipe:
@@ -23,8 +23,7 @@ def recipe(*, scale: int) -> Recipe:
         variants=8,
         # The more detailed of two crops would be the noisier one.
         choices=1,
-        # Both steps are trained already, at the same scale: neither is grown anew.
-        grow=0.0,
-        optim=OptimSettings(name="muon", learning_rate=3e-3, other_learning_rate=1.5e-3, decay=0.9),
+        # What one step does to such pictures is to be learnt anew; the second one follows.
+        grow=0.8,
         warm_start=f"loop-x{scale}",
     )
