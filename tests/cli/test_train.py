@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from loopsr.cli.train import command
 from loopsr.errors import UnknownNameError, UsageError
 from loopsr.recipes import RECIPES
+from loopsr.weights.catalogue import read_card
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -60,6 +61,23 @@ def test_a_run_ends_in_packaged_and_scored_weights(pictures: Path, tmp_path: Pat
     again = json.loads(run("lrn_x2", "--out", out, "--package-only").stdout)
     assert again["steps"] == 2
     assert (out / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_a_card_names_the_runs_before(pictures: Path, tmp_path: Path) -> None:
+    """What a warm start began from is known from its card; a checkpoint has none."""
+
+    def card(out: str, start: str) -> dict[str, Any]:
+        warm = ["--set", f"warm_start={tmp_path / start}"] if start else []
+        line = run("lrn_x2", "--hr", pictures, "--out", tmp_path / out, *SHORT, *warm).stdout
+        return read_card(Path(json.loads(line)["files"]["safetensors"])).training
+
+    first = card("one", "")
+    second = card("two", "one/lrn-x2.safetensors")
+    third = card("three", "two/lrn-x2.safetensors")
+    assert "before" not in first
+    assert second["before"] == [first]
+    assert third["before"] == [first, {k: v for k, v in second.items() if k != "before"}]
+    assert "before" not in card("four", "one/checkpoint.safetensors")
 
 
 def test_tensorboard_and_plot(pictures: Path, tmp_path: Path) -> None:

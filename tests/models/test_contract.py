@@ -166,6 +166,29 @@ def test_loop_grows_by_a_step_without_changing_its_picture() -> None:
         np.testing.assert_allclose(grown(x), short(x), atol=1e-6)
 
 
+def test_loop_steps_have_weights_of_their_own() -> None:
+    """Those of step 3 change its picture only; those that are shared change all."""
+    torch.manual_seed(4)
+    network = models.create("loop", scale=2, width=8, own=1, depth=1, iters=3)
+    x = torch.rand(1, 3, 9, 9)
+    with torch.no_grad():
+        network.tail.weight.mul_(30)  # it starts near zero
+        before = list(network.unroll(x, iters=4))
+        network.own[2][0].weight.mul_(-1)
+        own = list(network.unroll(x, iters=4))
+        network.cell[0].weight.mul_(-1)
+        shared = list(network.unroll(x, iters=4))
+    assert [torch.equal(a, b) for a, b in zip(before, own, strict=True)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert not any(torch.equal(a, b) for a, b in zip(own, shared, strict=True))
+    assert network.halo == 1 + 3 * 2
+    assert len(network.hidden_weights()) == 4
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_lrn_begins_as_nearest_neighbours(scale: int) -> None:
     x = torch.rand(1, 3, 6, 5)

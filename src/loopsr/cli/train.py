@@ -151,8 +151,23 @@ def _card(network: nn.Module, recipe: Recipe, steps: int, seconds: float) -> Mod
             "recipe": {k: v for k, v in settings.items() if k not in _ELSEWHERE},
             "steps": steps,
             "hours": round(seconds / 3600, 2),
+            **_before(recipe.warm_start),
         },
     )
+
+
+def _before(source: str | None) -> dict[str, Any]:
+    """The runs that made the weights a run began from, oldest first, as far as a card tells."""
+    from loopsr.errors import LoopsrError
+    from loopsr.weights import catalogue
+
+    if source is None:
+        return {}
+    try:
+        training = dict(catalogue.find(source, kind="safetensors")[0].training)
+    except LoopsrError:  # a checkpoint, or weights that are gone: neither has a card
+        return {}
+    return {"before": [*training.pop("before", []), training]}
 
 
 def _package(

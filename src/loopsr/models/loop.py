@@ -55,7 +55,7 @@ class Loop(nn.Module):
         if min(width, depth, iters, own + 1) < 1:
             raise UsageError(
                 f"width {width}, own {own}, depth {depth}, iters {iters}: "
-                "own must be at least 0, the others 1"
+                "each must be at least 1, own at least 0"
             )
         if tail < 1 or tail % 2 == 0:
             raise UsageError(f"tail is {tail}, an odd side was expected; pass 1 or 3")
@@ -66,9 +66,12 @@ class Loop(nn.Module):
         self.own = nn.ModuleList(_convolutions(width, own) for _ in range(iters))
         self.cell = _convolutions(width, depth)
         self.tail = nn.Conv2d(width, 3 * scale**2, tail, padding=tail // 2)
+        # A step without weights of its own starts as the identity, so that a trained network can
+        # grow by it; one with its own has to learn from the start.
+        start = 1.0 if own else 0.0
         self.keep = nn.Parameter(torch.ones(iters - 1, width))
-        self.gain = nn.Parameter(torch.ones(iters - 1, width))
-        self.recall = nn.Parameter(torch.ones(iters - 1, width))
+        self.gain = nn.Parameter(torch.full((iters - 1, width), start))
+        self.recall = nn.Parameter(torch.full((iters - 1, width), start))
         self._initialise()
 
     def _initialise(self) -> None:
