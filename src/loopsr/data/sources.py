@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 import zlib
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from loopsr.data.degrade import Step, degrade
 from loopsr.errors import ImageReadError, UsageError
+from loopsr.io.cache import cache_folder
 from loopsr.io.libvips import first_line, vips
 from loopsr.io.limits import Limits, check_size
 
@@ -46,12 +46,6 @@ class Pairs:
     hr: tuple[Pixels, ...]
     lr: tuple[Pixels, ...]
     key: str  # hash of the pictures, the scale and the degradation
-
-
-def cache_folder() -> Path:
-    """Where decoded pictures are kept: ``$LOOPSR_CACHE`` or ``~/.cache/loopsr``, then ``pairs``."""
-    root = os.environ.get("LOOPSR_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "loopsr") / "pairs"
 
 
 def find_pictures(folders: Iterable[str | Path]) -> list[Path]:
@@ -157,11 +151,12 @@ def load_pairs(
 ) -> Pairs:
     """Open the cached pairs of these files, decoding them first when they are new.
 
-    A random degradation is drawn ``variants`` times for each picture. Raises ``ImageReadError``
+    A random degradation is drawn ``variants`` times for each picture. ``cache`` is where they are
+    kept, ``pairs`` in the cache folder when not given. Raises ``ImageReadError``
     when not one picture can be decoded.
     """
     key = _key(files, scale, steps, variants)
-    folder = (cache or cache_folder()) / key
+    folder = (cache or cache_folder() / "pairs") / key
     if not (folder / "index.json").is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder.parent))

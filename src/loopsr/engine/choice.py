@@ -25,6 +25,7 @@ from loopsr.card import ModelCard
 from loopsr.engine.backends import BACKENDS, EXTRAS, PRECISIONS, installed
 from loopsr.engine.machine import cpu_features, cpu_name
 from loopsr.errors import MissingExtraError
+from loopsr.io.cache import cache_folder
 
 # A shorter precision is taken unasked only up to this root mean square difference, and nowhere more
 # than four grey levels, on a picture full of the hardest edges. Photographs differ by less, about
@@ -159,12 +160,8 @@ def _key(card: ModelCard, files: Mapping[Candidate, Path], threads: int, iters: 
 
 
 def cache_file() -> Path:
-    """Where measurements are kept: LOOPSR_CACHE, or the user's folder for caches."""
-    own = os.environ.get("LOOPSR_CACHE")
-    if own:
-        return Path(own) / "backends.json"
-    general = os.environ.get("XDG_CACHE_HOME")
-    return (Path(general) if general else Path.home() / ".cache") / "loopsr" / "backends.json"
+    """Where measurements are kept."""
+    return cache_folder() / "backends.json"
 
 
 def _load() -> dict[str, Any]:
