@@ -192,6 +192,9 @@ def write_file(
         overwrite=overwrite,
         source=opened.origin,
         seal=seal,
+        # A whole band may wait, after the head of the stream, so that the encoder works while the
+        # network makes the next one.
+        queued=1 + -(-plan.band_rows // _PIECE),
     )
     return describe(opened, seconds=time.monotonic() - start)
 
@@ -239,6 +242,7 @@ def _pieces(rows: Iterator[Array], dtype: np.dtype[Any]) -> Iterator[NDArray[Any
     for band in rows:
         for top in range(0, len(band), _PIECE):
             yield to_integer(band[top : top + _PIECE], dtype)
+        del band  # it would live on while the next one is made
 
 
 def check_disk(opened: OpenedFile) -> None:

@@ -117,8 +117,8 @@ def _chain(
             report=_reporter(meter, stage.cost),
             memory=memory.of_pass(number) if memory else None,
         )
-    for band in rows:
-        yield band if channels == 3 else _grey(band)
+    # Not by a loop of its own where nothing changes: it would hold a band while the next is made.
+    yield from rows if channels == 3 else map(_grey, rows)
 
 
 def _reporter(meter: Meter, cost: int) -> Callable[[int], None]:

@@ -68,6 +68,13 @@ class Plan:
         return tuple(stage.card.name for stage in self.stages)
 
     @property
+    def band_rows(self) -> int:
+        """The most rows that the last network gives at once."""
+        last = self.stages[-1]
+        rows = last.height if last.card.halo is None else longest_span(last.height, last.tile[0])
+        return rows * last.card.scale
+
+    @property
     def cost(self) -> int:
         """Multiply-accumulates of all passes, without the tiles' halos."""
         return sum(stage.cost * stage.width * stage.height for stage in self.stages)
@@ -189,7 +196,7 @@ def stage_memory(card: ModelCard, width: int, height: int, tile: tuple[int, int]
     each = BYTES_PER_PIXEL.get(card.network, _UNKNOWN_NETWORK)
     runtime = each * min(rows + 2 * halo, height) * min(columns + 2 * halo, width)
     held = min(height, rows + 2 * max(halo, RADIUS) + _READ_BAND)
-    # Twice each: the window is copied when it grows, a band lives on in the encoder's hands.
+    # Twice each: the window is copied when it grows; a band, as integers, waits for the encoder.
     window = 2 * _FLOAT_ROW * held * width
     bands = 2 * _FLOAT_ROW * card.scale**2 * rows * width
     return runtime + window + bands

@@ -20,16 +20,19 @@ from loopsr.io.formats import Format, Options
 from loopsr.io.libvips import first_line, vips
 from loopsr.io.netpbm import write_netpbm
 
-_QUEUED = 4  # pieces, one a band of rows
+QUEUED = 4  # pieces, when nobody says how many
 _TICK = 0.2  # seconds between two looks at the other side
 _PATIENCE = 10.0  # seconds that an interrupted encoder gets to end
 
 
 class Feed:
-    """A byte stream between two threads; the reading side is what libvips asks for."""
+    """A byte stream between two threads; the reading side is what libvips asks for.
 
-    def __init__(self) -> None:
-        self._pieces: queue.Queue[bytes | None] = queue.Queue(_QUEUED)
+    At most ``queued`` pieces wait: the writing side runs ahead by so many.
+    """
+
+    def __init__(self, queued: int = QUEUED) -> None:
+        self._pieces: queue.Queue[bytes | None] = queue.Queue(queued)
         self._rest = memoryview(b"")
         self._ended = False
         self.stopped = threading.Event()
@@ -69,12 +72,15 @@ def encode(
     options: Options,
     *,
     prepare: Callable[[Any], Any],
+    queued: int = QUEUED,
 ) -> None:
     """Encode a PNG byte stream into the file `path`; `prepare` maps its image to the stored one.
 
+    `queued` pieces may wait for the encoder, so that it works while the next ones are made.
+
     Raises ImageWriteError, or whatever making the pieces raised; then the file is worth nothing.
     """
-    feed = Feed()
+    feed = Feed(queued)
     faults: list[str] = []
     worker = threading.Thread(
         target=_work,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopsr.errors import ImageWriteError
-from loopsr.io.encode import encode
+from loopsr.io.encode import QUEUED, encode
 from loopsr.io.exif import resized_exif
 from loopsr.io.finish import checked_rows, frame_rows, stored_image
 from loopsr.io.formats import Encoding, Format, checked_format
@@ -43,16 +43,17 @@ def write_picture(
     overwrite: bool = False,
     source: Path | str | None = None,
     seal: Callable[[Path], None] | None = None,
+    queued: int = QUEUED,
 ) -> bytes | None:
     """Encode frames of rows to a file, to a binary stream, or (target None) to bytes.
 
     Each frame is an iterable of bands (h, width, channels [+ alpha]), uint8 or uint16, `height`
     rows in all; frames that `len()` cannot count need `frame_count` (a still: 1). Rows are pulled
-    in the caller's thread, as fast as they are encoded. `resize_to` (w, h) is the final size.
-    `format` names the format where the target has no telling name. `source` is the file that the
-    picture came from: it is never written over. `seal` is given the file when it is complete and
-    on the disk, before it gets its name. What a format cannot keep is said by `check_target`, which
-    is to be called before any computing.
+    in the caller's thread, at most `queued` bands before they are encoded. `resize_to` (w, h) is
+    the final size. `format` names the format where the target has no telling name. `source` is the
+    file that the picture came from: it is never written over. `seal` is given the file when it is
+    complete and on the disk, before it gets its name. What a format cannot keep is said by
+    `check_target`, which is to be called before any computing.
 
     Raises ImageWriteError, UsageError, and whatever the rows raise; then no file is left behind.
     """
@@ -67,7 +68,7 @@ def write_picture(
         encoding=encoding,
     )
     count = count if entry.animated else 1
-    job = _Job(entry, encoding, traits, width, height, count, final)
+    job = _Job(entry, encoding, traits, width, height, count, final, queued)
     frames = itertools.islice(iter(frames), count)
     if path is not None:
         check_writable(path, overwrite=overwrite, source=source)
@@ -128,6 +129,7 @@ class _Job:
         height: int,
         count: int,
         final: tuple[int, int],
+        queued: int,
     ) -> None:
         self._entry = entry
         self._encoding = encoding
@@ -136,6 +138,7 @@ class _Job:
         self._height = height
         self._count = count
         self._final = final
+        self._queued = queued
 
     def run(self, part: Path, frames: Iterator[Iterable[NDArray[Any]]]) -> None:
         animated = self._count > 1
@@ -164,6 +167,7 @@ class _Job:
             prepare=lambda image: stored_image(
                 image, self._entry, self._traits, resize_to=resize_to, page_height=page_height
             ),
+            queued=self._queued,
         )
         if self._entry.name == "tiff":
             add_to_tiff(part, exif=self._exif(), iptc=metadata.iptc)
