@@ -12,6 +12,7 @@ idle machine.
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from large_picture import SAMPLE, make_picture, run
-from report import RESULTS, write_report
+from report import RESULTS, fill_part, processor, write_report
 from rich.console import Console
 from rich.table import Table
 
@@ -47,19 +48,30 @@ def measure(
     }
 
 
-def show(title: str, results: list[dict[str, Any]]) -> None:
-    """A row a run."""
-    table = Table("megapixels", "tile", "seconds", "a megapixel", "peak MB", title=title)
+HEADS = ("megapixels", "tile", "seconds", "a megapixel", "peak MB")
+
+
+def cells(results: list[dict[str, Any]]) -> list[list[str]]:
+    """A row a run, as it is printed."""
+    rows = []
     for row in results:
         width, height = row["source"]
-        table.add_row(
-            f"{width * height / 1e6:.1f}",
-            str(row["tile"] or "chosen"),
-            f"{row['seconds']:.1f}",
-            f"{row['seconds_per_megapixel']:.2f}",
-            f"{row['peak_bytes'] / 1e6:.0f}",
+        rows.append(
+            [
+                f"{width * height / 1e6:.1f}",
+                str(row["tile"] or "chosen"),
+                f"{row['seconds']:.1f}",
+                f"{row['seconds_per_megapixel']:.2f}",
+                f"{row['peak_bytes'] / 1e6:.0f}",
+            ]
         )
-    Console().print(table)
+    return rows
+
+
+def as_markdown(results: list[dict[str, Any]], intro: str) -> str:
+    """All runs as a part of a page."""
+    lines = [f"| {' | '.join(row)} |" for row in [list(HEADS), *cells(results)]]
+    return "\n".join([intro, "", lines[0], "|---" * len(HEADS) + "|", *lines[1:]])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,11 +82,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--photo", type=Path, default=SAMPLE)
     parser.add_argument("--target", default="jpg", help="format that is written")
     parser.add_argument("--scale", type=int, default=2)
+    parser.add_argument("--guide", type=Path, help="page whose table is written anew")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument(
         "more", nargs="*", help="more arguments for `loopsr upscale`, after --: -- --threads 2"
     )
     options = parser.parse_args(argv)
+    if not options.megapixels:
+        parser.error("--megapixels needs one size at least")
     sizes = [float(text) for text in options.megapixels.split(",") if text]
     tiles = [int(text) for text in options.tiles.split(",") if text]
     with tempfile.TemporaryDirectory() as name:
@@ -84,10 +99,19 @@ def main(argv: list[str] | None = None) -> int:
             measure(folder, megapixels=options.tile_megapixels, tile=tile, options=options)
             for tile in (*tiles, None)
         ]
-    show("pictures of growing size", grown)
-    show(f"tiles of {options.tile_megapixels:g} megapixels", tiled)
+    for title, results in (("pictures of growing size", grown), ("tiles", tiled)):
+        table = Table(*HEADS, title=title)
+        for row in cells(results):
+            table.add_row(*row)
+        Console().print(table)
     facts = {"scale": options.scale, "target": options.target, "arguments": options.more}
     write_report("growth", {"sizes": grown, "tiles": tiled}, folder=options.results, **facts)
+    if options.guide:
+        intro = (
+            f"`loopsr upscale --scale {options.scale}`, JPEG to {options.target}, "
+            f"{grown[0]['model']}, {processor()}, {datetime.date.today()}:"
+        )
+        fill_part(options.guide, "growth", as_markdown([*grown, *tiled], intro))
     return 0
 
 

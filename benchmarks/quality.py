@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from report import RESULTS, write_report
+from report import RESULTS, fill_part, write_report
 from rich.console import Console
 from rich.table import Table
 
@@ -74,14 +74,7 @@ def fill_readme(results: list[dict[str, Any]], path: Path) -> None:
             size = f"{catalogue.card(f'{model}-x{scale}').parameters:,} | {kilobytes:.0f} kB"
         cells = " | ".join(_cell(scores[scale, model, s]) for s in sets)
         rows.append(f"| {name} | {size} | {cells} |")
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition("<!-- models: begin")
-    mark, _, rest = rest.partition("-->")
-    _, end, after = rest.partition("<!-- models: end -->")
-    if not (begin and end):
-        raise SystemExit(f"{path} has no marks for the table of models")
-    table = "\n".join(rows)
-    path.write_text(f"{before}{begin}{mark}-->\n{table}\n{end}{after}", encoding="utf-8")
+    fill_part(path, "models", "\n".join(rows))
 
 
 def _cell(score: dict[str, Any]) -> str:

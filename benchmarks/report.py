@@ -33,6 +33,20 @@ def write_report(name: str, results: Any, *, folder: Path = RESULTS, **facts: An
     return path
 
 
+def fill_part(path: Path, name: str, content: str) -> None:
+    """Write the part of a page between ``<!-- NAME: begin ... -->`` and ``<!-- NAME: end -->``.
+
+    Ends the program when the page has no such marks.
+    """
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(f"<!-- {name}: begin")
+    mark, closed, rest = rest.partition("-->")
+    _, end, after = rest.partition(f"<!-- {name}: end -->")
+    if not (begin and closed and end):
+        raise SystemExit(f"{path} has no marks for its part {name!r}")
+    path.write_text(f"{before}{begin}{mark}-->\n{content}\n{end}{after}", encoding="utf-8")
+
+
 def processor() -> str:
     """The name of the CPU, as the system tells it."""
     info = Path("/proc/cpuinfo")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import datetime
 import json
 import statistics
 import sys
@@ -28,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from large_picture import SAMPLE, make_picture
-from report import RESULTS, write_report
+from report import RESULTS, fill_part, processor, write_report
 from rich.console import Console
 from rich.table import Table
 
@@ -47,7 +48,6 @@ NETWORK, WAITING = "network", "waiting"
 # Start of the file's name, in the package, and the function ("" is any): what is being done.
 STAGES = (
     ("engine/backends/", "", NETWORK),
-    ("engine/ahead.py", "", WAITING),
     ("io/encode.py", "push", WAITING),
     ("io/encode.py", "read", WAITING),
     ("io/encode.py", "encode", WAITING),
@@ -55,7 +55,7 @@ STAGES = (
     ("io/decode.py", "", "decode"),
     ("io/image.py", "", "decode"),
     ("io/colour.py", "", "colour"),
-    ("io/finish.py", "apply_table", "colour"),
+    ("io/finish.py", "", "hand to the encoder"),
     ("engine/passes.py", "", "float conversion"),
     ("engine/files.py", "_pieces", "float conversion"),
     ("engine/tiling.py", "", "cut and stitch"),
@@ -64,7 +64,6 @@ STAGES = (
     ("io/writer.py", "_stream", "hand to the encoder"),
 )
 OTHER = "open, check, close"
-BEGIN, END = "<!-- road: begin", "<!-- road: end -->"
 
 
 def stage_of(frame: FrameType | None) -> str | None:
@@ -262,22 +261,12 @@ def told(result: dict[str, Any]) -> str:
     )
 
 
-def fill_guide(results: list[dict[str, Any]], path: Path, facts: str) -> None:
-    """Write the part of a page between the two marks anew."""
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    mark, closed, _ = rest.partition("-->")
-    _, end, after = rest.partition(END)
-    if not (begin and closed and end):
-        raise SystemExit(f"{path} has no marks for the profile of the data road")
-    parts = [facts]
-    for result in results:
-        lines = [f"| {' | '.join(row)} |" for row in rows_of(result)]
-        parts.append(told(result))
-        parts.append("\n".join(["| thread | | seconds | of the whole |", "|---" * 4 + "|", *lines]))
-    path.write_text(
-        f"{before}{begin}{mark}-->\n" + "\n\n".join(parts) + f"\n{end}{after}", encoding="utf-8"
-    )
+def as_markdown(result: dict[str, Any], *, threads: int) -> str:
+    """The result as a part of a page."""
+    lines = [f"| {' | '.join(row)} |" for row in rows_of(result)]
+    table = "\n".join(["| thread | | seconds | of the whole |", "|---" * 4 + "|", *lines])
+    where = f"{processor()}, {threads} thread{'s' if threads > 1 else ''}, {datetime.date.today()}"
+    return f"{told(result)}\n({where}.)\n\n{table}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -291,6 +280,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--guide", type=Path, help="page whose profile is written anew")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(argv)
     result = measure(options)
@@ -301,6 +291,8 @@ def main(argv: list[str] | None = None) -> int:
     Console().print(table)
     print(told(result))
     write_report("road", [result], folder=options.results, threads=options.threads, bar=BAR)
+    if options.guide:
+        fill_part(options.guide, "road", as_markdown(result, threads=options.threads))
     return 0 if result["price"] < BAR else 1
 
 

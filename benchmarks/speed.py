@@ -17,7 +17,7 @@ import os
 import sys
 from pathlib import Path
 
-from report import RESULTS, write_report
+from report import RESULTS, fill_part, write_report
 
 from loopsr.apps.bench.entries import ALL, make_entries
 from loopsr.apps.bench.peaks import LIMIT
@@ -29,7 +29,6 @@ from loopsr.errors import LoopsrError
 
 TASKS = ((4, (320, 180)), (2, (640, 360)))  # scale, width and height of the input
 BARS = {"loop-x4": 20, "loop-s-x2": 30}  # frames a second on the best backend, 2 cores with AMX
-BEGIN, END = "<!-- speed: begin", "<!-- speed: end -->"
 
 
 def measure(options: argparse.Namespace) -> list[Report]:
@@ -97,13 +96,7 @@ def against_bars(reports: list[Report]) -> list[str]:
 
 
 def fill_guide(reports: list[Report], path: Path) -> None:
-    """Write the part of a page between the two marks anew."""
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    mark, closed, _ = rest.partition("-->")
-    _, end, after = rest.partition(END)
-    if not (begin and closed and end):
-        raise SystemExit(f"{path} has no marks for the table of speeds")
+    """Write the part of a page that tells frames a second anew."""
     first = reports[0]
     peaks = ", ".join(
         f"{peak['gmacs_per_second']:.0f} GMAC/s in {name}" for name, peak in first.peaks.items()
@@ -114,8 +107,7 @@ def fill_guide(reports: list[Report], path: Path) -> None:
         f"{first.threads} threads, {first.date}.\n"
         f"Its peak: {peaks}; {first.memory_gb_per_second:.0f} GB/s of memory."
     )
-    part = f"{begin}{mark}-->\n{intro}\n\n{table(reports)}\n{end}"
-    path.write_text(before + part + after, encoding="utf-8")
+    fill_part(path, "speed", f"{intro}\n\n{table(reports)}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from loopsr.apps.bench import peaks
@@ -55,12 +56,13 @@ def test_speed_is_measured_kept_and_written(speed: ModuleType, tmp_path: Path) -
     assert page.read_text().count("Frames a second") == 1
 
 
-def test_control_a_page_without_marks_is_refused(speed: ModuleType, tmp_path: Path) -> None:
+def test_control_a_page_without_marks_is_refused(tmp_path: Path) -> None:
+    report = importlib.import_module("report")
     page = tmp_path / "page.md"
     for text in ("no marks", MARKS.replace("speed: end", "spede: end")):
         page.write_text(text)
         with pytest.raises(SystemExit, match="no marks"):
-            speed.fill_guide([], page)
+            report.fill_part(page, "speed", "new")
         assert page.read_text() == text
 
 
@@ -100,3 +102,100 @@ def test_limited_instructions_have_their_own_peak(
     assert ("float32", "onnxruntime") in peaks.probes(1)
     monkeypatch.setenv(peaks.LIMIT, "AVX2")
     assert "onnxruntime" not in {runtime for _, runtime in peaks.probes(1)}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_growth_of_time_and_memory(tmp_path: Path) -> None:
+    growth = importlib.import_module("growth")
+    page = tmp_path / "page.md"
+    page.write_text(MARKS.replace("speed", "growth"))
+    line = ["--megapixels", "0.01,0.04", "--tiles", "32", "--tile-megapixels", "0.01"]
+    line += ["--results", str(tmp_path), "--guide", str(page), "--", "--threads", "1"]
+    assert growth.main(line) == 0
+    (kept,) = tmp_path.glob("growth-*.json")
+    results = json.loads(kept.read_text())["results"]
+    assert [row["source"] for row in results["sizes"]] == [[100, 100], [200, 200]]
+    assert results["sizes"][1]["target"] == [400, 400]
+    assert [row["tile"] for row in results["tiles"]] == [32, None]
+    assert all(row["seconds"] > 0 and row["peak_bytes"] > 20e6 for row in results["sizes"])
+    assert "| 0.0 | 32 |" in page.read_text()
+
+
+def test_road_of_a_picture(tmp_path: Path) -> None:
+    road = importlib.import_module("road")
+    page = tmp_path / "page.md"
+    page.write_text(MARKS.replace("speed", "road"))
+    line = ["--megapixels", "0.05", "--rounds", "1", "--threads", "1"]
+    assert road.main([*line, "--results", str(tmp_path), "--guide", str(page)]) in (0, 1)
+    (kept,) = tmp_path.glob("road-*.json")
+    (result,) = json.loads(kept.read_text())["results"]
+    assert result["source"] == ["jpg", 224, 224]
+    assert result["target"] == ["jpg", 448, 448]
+    assert result["model"] == "loop-x2"
+    assert "network" in result["stages"]["main"]
+    assert sum(result["stages"]["main"].values()) <= 1.01 * result["seconds"]
+    assert result["price"] == pytest.approx(
+        1 - result["network_alone"] / result["seconds"], abs=0.01
+    )
+    assert "| main | network |" in page.read_text()
+
+
+def test_road_knows_what_threads_do(tmp_path: Path) -> None:
+    """Every stage is found where it happens, and the list names no file that is gone."""
+    road = importlib.import_module("road")
+    for start, function, _ in road.STAGES:
+        path = Path(road.PACKAGE) / start
+        assert path.exists(), start
+        assert path.is_dir() or f"def {function}" in path.read_text(), (start, function)
+    seen = set()
+
+    class Spy:
+        """Stands for a backend: looks where its caller is seen to be."""
+
+        name = "spy"
+
+        def run(self, pixels: Any) -> Any:
+            seen.add(road.stage_of(sys._getframe(1)))
+            return pixels.repeat(2, 2).repeat(2, 3)
+
+    from loopsr.card import ModelCard
+    from loopsr.engine.tiling import upscale_rows
+
+    card = ModelCard(name="spy-x2", network="spy", config={}, scale=2, halo=1, parameters=0)
+    rows = iter([np.random.default_rng(0).random((4, 5, 3), dtype=np.float32)])
+    list(upscale_rows(Spy(), card, rows, width=5, height=4, tile=8))
+    assert seen == {"cut and stitch"}
+    assert road.stage_of(sys._getframe()) is None  # not a part of the package
+
+
+def test_tiles_that_the_network_alone_is_given(tmp_path: Path) -> None:
+    """The same sizes as on the road itself, or the comparison would be none."""
+    road = importlib.import_module("road")
+    from loopsr import Upscaler
+    from loopsr.engine.backends.onnxruntime import OnnxRuntime
+
+    shapes = []
+    original = OnnxRuntime.run
+    upscaler = Upscaler("loop-x2", threads=1, backend="onnxruntime", tile=32)
+    plan = upscaler.plan((70, 50), scale=2)
+
+    class Kept(OnnxRuntime):
+        def run(self, pixels: Any) -> Any:
+            shapes.append(pixels.shape[2:])
+            return original(self, pixels)
+
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OnnxRuntime, "run", Kept.run)
+        upscaler(pixels, scale=2)
+    assert shapes == [(rows, columns) for _, rows, columns in road.tile_sizes(plan)]
+    assert len(shapes) == 6
+
+
+def test_the_script_that_measures_all_is_whole() -> None:
+    text = (ROOT / "benchmarks" / "speed.sh").read_text()
+    guide = (ROOT / "docs" / "guide" / "speed.md").read_text()
+    for name in ("speed", "road", "growth"):
+        assert f"benchmarks/{name}.py" in text
+        assert f"<!-- {name}: begin" in guide
+        assert f"<!-- {name}: end -->" in guide

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Every speed that this project publishes, measured anew: benchmarks/results, docs/guide/speed.md and
+# its pictures. Run it on an idle machine with all backends installed; takes about half an hour on two
+# cores. Arguments go to speed.py: --data BSD100 --data-root FOLDER scores each row instead of quoting
+# the cards.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+guide=docs/guide/speed.md
+missed=0
+python3 benchmarks/speed.py --guide "$guide" --plots docs/images "$@"
+python3 benchmarks/speed.py --avx2 "$@"
+python3 benchmarks/road.py --guide "$guide" || missed=1
+python3 benchmarks/growth.py --guide "$guide"
+exit $missed
