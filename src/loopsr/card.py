@@ -16,6 +16,29 @@ from loopsr.errors import WeightsError
 
 CARD_KEY = "loopsr.card"  # metadata key, in safetensors and in ONNX
 MAX_CARD_BYTES = 64 * 1024
+FAST_LOSS = 0.3  # dB that --quality fast may lose to all steps of a network
+_CELLS = range(8, 257)  # input pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRule:
+    """At which step a piece of a picture may stop.
+
+    ``cell`` is the side of a piece in input pixels. One with less detail than ``thresholds[i]``
+    (see ``loopsr.engine.detail``) stops at step ``stops[i]``, else at the last of them.
+    """
+
+    cell: int
+    stops: tuple[int, ...]
+    thresholds: tuple[float, ...]
+
+    def up_to(self, iters: int) -> StepRule | None:
+        """The same with no more than ``iters`` steps; None when there is nothing to choose."""
+        stops = tuple(stop for stop in self.stops if stop <= iters)
+        if len(stops) < 2:
+            return None
+        thresholds = self.thresholds[: len(stops) - 1]
+        return StepRule(cell=self.cell, stops=stops, thresholds=thresholds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +71,10 @@ class ModelCard:
     training: dict[str, Any] = field(default_factory=dict)  # recipe, steps, seconds, machine
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
+    # What `loopsr.export.calibrate` found on training pictures: "psnr", in dB after each step, and
+    # a ``StepRule`` ("cell", "stops", "thresholds") with what it costs ("loss", in dB) and takes
+    # ("mean", steps). Without it a network runs all its steps everywhere.
+    steps: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The card as one JSON object with sorted keys."""
@@ -83,6 +110,27 @@ class ModelCard:
             macs = max(0, macs - less * self.macs_per_step)
         return dataclasses.replace(self, iters=iters, halo=halo, macs_per_pixel=macs)
 
+    @property
+    def rule(self) -> StepRule | None:
+        """When pieces of a picture may stop; None for a network that is not calibrated."""
+        if "thresholds" not in self.steps or self.halo_per_step is None or self.halo is None:
+            return None
+        rule = StepRule(
+            cell=self.steps["cell"],
+            stops=tuple(self.steps["stops"]),
+            thresholds=tuple(self.steps["thresholds"]),
+        )
+        return rule.up_to(self.iters or 1)
+
+    @property
+    def fewest_steps(self) -> int | None:
+        """The fewest steps that lose no more than ``FAST_LOSS`` to the best; None: not known."""
+        figures = self.steps.get("psnr")
+        if not figures:
+            return None
+        enough = max(figures) - FAST_LOSS
+        return min(self.iters or 1, 1 + next(i for i, db in enumerate(figures) if db >= enough))
+
     def _check(self) -> None:
         whole = {
             "scale": self.scale,
@@ -114,9 +162,36 @@ class ModelCard:
             raise WeightsError("the model card has measured no object; fetch the file again")
         if not isinstance(self.scores, dict) or not all(map(_is_score, self.scores.values())):
             raise WeightsError("the model card has a score that is no number; fetch it again")
+        if not _is_steps(self.steps, self.iters or 1):
+            raise WeightsError("the model card has steps that make no sense; fetch it again")
 
 
 def _is_score(score: object) -> bool:
     return isinstance(score, dict) and all(
         isinstance(value, int | float) and math.isfinite(value) for value in score.values()
     )
+
+
+def _is_steps(steps: object, iters: int) -> bool:
+    """Whether ``steps`` is empty or what ``ModelCard.steps`` says."""
+    if not isinstance(steps, dict):
+        return False
+    figures = steps.get("psnr", [])
+    if not (isinstance(figures, list) and all(map(_is_number, figures))):
+        return False
+    if "thresholds" not in steps:
+        return True
+    cell, stops, thresholds = (steps.get(key) for key in ("cell", "stops", "thresholds"))
+    if not (type(cell) is int and cell in _CELLS):
+        return False
+    if not (isinstance(stops, list) and isinstance(thresholds, list)):
+        return False
+    if not (all(type(stop) is int for stop in stops) and all(map(_is_number, thresholds))):
+        return False
+    if len(stops) != len(thresholds) + 1 or thresholds != sorted(thresholds):
+        return False
+    return stops == sorted(set(stops)) and stops[0] >= 1 and stops[-1] <= iters
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]

@@ -112,7 +112,7 @@ def _choices(weights: dict[str, str], *, measure: bool) -> dict[str, dict[str, A
     from loopsr.engine.networks import AUTO, Networks
     from loopsr.weights import catalogue
 
-    networks = Networks(backend=AUTO, precision=AUTO, threads=cores(), iters=None)
+    networks = Networks(backend=AUTO, precision=AUTO, threads=cores())
     found = {}
     for name in catalogue.DEFAULT.values():
         if weights.get(name) == "ok":

@@ -92,7 +92,12 @@ Exit codes:
     default="auto",
     help="float32, bfloat16 or int8.  [auto: without visible loss]",
 )
-@click.option("--iters", type=whole(), metavar="N", help="Steps of the network: fewer are faster.")
+@click.option(
+    "--quality",
+    metavar="NAME",
+    help="fast, balanced (steps as each part needs them) or best (all).  [balanced]",
+)
+@click.option("--iters", type=whole(), metavar="N", help="Steps of the network, instead.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a picture on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "--verbose", count=True, help="Say what is done; twice for more.")
@@ -217,6 +222,7 @@ def _open_upscaler(
     model: str | None,
     backend: str,
     precision: str,
+    quality: str | None,
     iters: int | None,
     threads: int | None,
     tile: int | None,
@@ -227,6 +233,7 @@ def _open_upscaler(
         model=model,
         backend=backend,
         precision=precision,
+        quality=quality,
         iters=iters,
         threads=threads,
         max_memory=memory,

@@ -8,18 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loopsr.card import ModelCard
+from loopsr.card import ModelCard, StepRule
+from loopsr.engine.adaptive import Adaptive
 from loopsr.engine.backends import (
     BACKENDS,
     FILES,
     INT8,
     PRECISIONS,
+    STEPWISE,
     Backend,
-    check_iters,
+    Stepwise,
     check_precision,
     open_backend,
+    open_stepwise,
 )
 from loopsr.engine.choice import Candidate, candidates, choose, worth_measuring
+from loopsr.engine.runners import Runner, Whole
 from loopsr.errors import UnknownNameError, WeightsError
 from loopsr.weights import catalogue
 
@@ -28,13 +32,13 @@ _INT8 = "int8"
 
 
 class Networks:
-    """One choice of backend, precision, threads and steps; safe to share by threads.
+    """One choice of backend, precision and threads; safe to share by threads.
 
     ``backend`` and ``precision`` may be "auto": then the fastest that keeps the picture is taken,
     see ``loopsr.engine.choice``. Raises ``UsageError`` for names that are unknown or do not fit.
     """
 
-    def __init__(self, *, backend: str, precision: str, threads: int, iters: int | None) -> None:
+    def __init__(self, *, backend: str, precision: str, threads: int) -> None:
         if backend not in (AUTO, *BACKENDS):
             raise UnknownNameError("backend", backend, [AUTO, *BACKENDS])
         known = sorted({name for names in PRECISIONS.values() for name in names})
@@ -45,13 +49,13 @@ class Networks:
         self._backend = None if backend == AUTO else backend
         self._precision = precision
         self._threads = threads
-        self._iters = iters
         self._work = 0.0  # multiply-accumulates that were asked for so far
         self._lock = threading.Lock()  # guards the dictionaries, which only ever grow
         self._files: dict[str, tuple[ModelCard, Path]] = {}
         self._names: dict[str, str] = {}  # a card's name -> what the catalogue knows it by
-        self._open: dict[tuple[str, Candidate], Backend] = {}
-        self._running: dict[tuple[str, bool, bool], Backend] = {}
+        self._open: dict[tuple[str, int | None, Candidate], Backend] = {}
+        self._cut: dict[tuple[str, tuple[int, ...], Candidate], Stepwise] = {}
+        self._chosen: dict[tuple[str, int | None, bool, bool], Candidate] = {}
 
     def card(self, model: str) -> ModelCard:
         """The card of a model by name or path. Raises ``UsageError`` and ``WeightsError``."""
@@ -68,25 +72,27 @@ class Networks:
             else:
                 hashes[card.name] = hashlib.sha256(path.read_bytes()).hexdigest()
         how = {"backend": self._backend or AUTO, "precision": self._precision}
-        return {"networks": hashes, **how, "iters": self._iters}
+        return {"networks": hashes, **how}
 
     def count(self, work: float) -> None:
         """Tell of multiply-accumulates to come: many are worth measuring the backends first."""
         self._work += work
 
-    def backend(self, card: ModelCard, *, fine: bool = False) -> Backend:
-        """The opened network of a card that ``card`` gave, in whatever number of steps.
+    def runner(
+        self, card: ModelCard, *, rule: StepRule | None = None, fine: bool = False
+    ) -> Runner:
+        """What runs the network of a card that ``card`` gave, in the number of steps it says.
 
-        ``fine`` says that more than 8 bits are wanted, so that "auto" takes no shorter precision.
+        With a ``rule`` in as many as each cell needs, where the backend can. ``fine`` says that
+        more than 8 bits are wanted, so that "auto" takes no shorter precision.
         """
-        # At first the work may be too little to measure; once it was enough, it stays so.
-        measure = worth_measuring(self._work, self._threads)
         with self._lock:
-            key = card.name, fine, measure
-            if key not in self._running:
-                full, _ = self._files[card.name]
-                self._running[key] = self._opened(full, fine=fine, measure=measure)
-            return self._running[key]
+            chosen = self._choose(card, fine=fine)
+            full, _ = self._files[card.name]
+            if rule is not None and chosen.backend in STEPWISE and chosen.precision == "float32":
+                return Adaptive(self._stepwise(full, chosen, rule.stops), full, rule)
+            backend = self._opened(full, chosen, card.iters)
+            return Whole(backend, scale=card.scale, steps=card.iters or 1)
 
     def choice(
         self, card: ModelCard, *, afresh: bool = False
@@ -94,7 +100,7 @@ class Networks:
         """What would run a card's network here and now, and the figures that were measured."""
         full, _ = self._files[card.name]
         files = self._ways(self._names[card.name], fine=False)
-        return choose(full, files, threads=self._threads, iters=self._iters, afresh=afresh)
+        return choose(full, files, threads=self._threads, iters=None, afresh=afresh)
 
     def _found(self, model: str) -> tuple[ModelCard, Path]:
         with self._lock:
@@ -103,7 +109,6 @@ class Networks:
                 if self._precision == _INT8 and not catalogue.is_path(model):
                     name = catalogue.int8_name(model)
                 card, path = catalogue.find(name, kind=self._kind(name))
-                check_iters(card, self._iters)
                 # Stages know their model by the name on its card.
                 self._names[card.name] = name
                 self._files[model] = self._files[card.name] = card, path
@@ -115,15 +120,43 @@ class Networks:
             return FILES[self._backend]
         return "safetensors" if model.endswith(".safetensors") else "onnx"
 
-    def _opened(self, card: ModelCard, *, fine: bool, measure: bool) -> Backend:
-        files = self._ways(self._names[card.name], fine=fine)
-        shared: dict[str, Any] = {"threads": self._threads, "iters": self._iters}
-        choice, _ = choose(card, files, measure=measure, **shared)
-        if (card.name, choice) not in self._open:
-            self._open[card.name, choice] = open_backend(
-                choice.backend, card, files[choice], precision=choice.precision, **shared
+    def _choose(self, card: ModelCard, *, fine: bool) -> Candidate:
+        # At first the work may be too little to measure; once it was enough, it stays so.
+        measure = worth_measuring(self._work, self._threads)
+        key = card.name, card.iters, fine, measure
+        if key not in self._chosen:
+            full, _ = self._files[card.name]
+            files = self._ways(self._names[card.name], fine=fine)
+            iters = None if card.iters == full.iters else card.iters
+            self._chosen[key], _ = choose(
+                full, files, threads=self._threads, iters=iters, measure=measure
             )
-        return self._open[card.name, choice]
+        return self._chosen[key]
+
+    def _opened(self, card: ModelCard, chosen: Candidate, iters: int | None) -> Backend:
+        key = card.name, iters, chosen
+        if key not in self._open:
+            self._open[key] = open_backend(
+                chosen.backend,
+                card,
+                self._file(card, chosen),
+                precision=chosen.precision,
+                threads=self._threads,
+                iters=None if iters == card.iters else iters,
+            )
+        return self._open[key]
+
+    def _stepwise(self, card: ModelCard, chosen: Candidate, stops: tuple[int, ...]) -> Stepwise:
+        key = card.name, stops, chosen
+        if key not in self._cut:
+            path = self._file(card, chosen)
+            self._cut[key] = open_stepwise(
+                chosen.backend, card, path, stops=stops, threads=self._threads
+            )
+        return self._cut[key]
+
+    def _file(self, card: ModelCard, chosen: Candidate) -> Path:
+        return catalogue.find(self._names[card.name], kind=FILES[chosen.backend])[1]
 
     def _ways(self, name: str, *, fine: bool) -> dict[Candidate, Path]:
         """The backends and precisions that may run a model, each with the file that it reads."""

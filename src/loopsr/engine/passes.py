@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loopsr.engine.backends import Backend
 from loopsr.engine.plan import Stage
 from loopsr.engine.reuse import FrameMemory
-from loopsr.engine.tiling import Array, upscale_rows
+from loopsr.engine.runners import Box, Core, Runner
+from loopsr.engine.tiling import Array, Watch, upscale_rows
 from loopsr.errors import Cancelled
 
 # Told the fraction that is done, 0 to 1; may return False to stop.
@@ -40,18 +40,18 @@ class Meter:
 
 
 class InTurn:
-    """A backend that runs only while it holds a turn, so that pictures worked on at once share one
+    """A runner that runs only while it holds a turn, so that pictures worked on at once share one
     network and its memory."""
 
-    def __init__(self, backend: Backend, turn: Turn) -> None:
-        self.name = backend.name
-        self._backend = backend
+    def __init__(self, runner: Runner, turn: Turn) -> None:
+        self.unit = runner.unit
+        self._runner = runner
         self._turn = turn
 
-    def run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """As the backend's own."""
+    def run_core(self, window: Array, core: Box) -> Core:
+        """As the runner's own."""
         with self._turn():
-            return self._backend.run(pixels)
+            return self._runner.run_core(window, core)
 
 
 def to_float(bands: Iterator[NDArray[Any]]) -> Iterator[Array]:
@@ -72,43 +72,47 @@ def to_integer(band: Array, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def run_passes(
-    stages: Sequence[tuple[Stage, Backend]],
+    stages: Sequence[tuple[Stage, Runner]],
     bands: Iterator[Array],
     *,
     channels: int,
     alpha: bool,
     meter: Meter,
     memory: FrameMemory | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[Array]:
     """Run a chain of networks over float32 bands (h, w, channels [+ 1]) in [0, 1].
 
     ``channels`` is 1 (grey, seen by the network as three equal ones) or 3; ``alpha`` says that one
     more follows, which is upscaled as a grey picture of its own. ``memory`` is that of a stream of
-    frames without alpha. Yields bands with the same channels.
+    frames without alpha. ``watch`` is told the steps of the tiles of the first pass, without those
+    of alpha. Yields bands with the same channels.
     """
     if not alpha:
-        yield from _chain(stages, bands, channels, meter, memory)
+        yield from _chain(stages, bands, channels, meter, memory, watch)
         return
     assert memory is None, "frames give their alpha as a plane of its own"
     # Both chains cut the same bands, so the copy that waits for the second is one window at most.
     first, second = itertools.tee(bands)
-    colour = _chain(stages, (band[..., :channels] for band in first), channels, meter)
+    pixels = (band[..., :channels] for band in first)
+    colour = _chain(stages, pixels, channels, meter, watch=watch)
     cover = _chain(stages, (band[..., channels:] for band in second), 1, meter)
     for pair in zip(colour, cover, strict=True):
         yield np.concatenate(pair, axis=2)
 
 
 def _chain(
-    stages: Sequence[tuple[Stage, Backend]],
+    stages: Sequence[tuple[Stage, Runner]],
     bands: Iterator[Array],
     channels: int,
     meter: Meter,
     memory: FrameMemory | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[Array]:
     rows = bands if channels == 3 else (np.repeat(band, 3, axis=2) for band in bands)
-    for number, (stage, backend) in enumerate(stages):
+    for number, (stage, runner) in enumerate(stages):
         rows = upscale_rows(
-            backend,
+            runner,
             stage.card,
             rows,
             width=stage.width,
@@ -116,6 +120,7 @@ def _chain(
             tile=stage.tile,
             report=_reporter(meter, stage.cost),
             memory=memory.of_pass(number) if memory else None,
+            watch=watch if number == 0 else None,
         )
     # Not by a loop of its own where nothing changes: it would hold a band while the next is made.
     yield from rows if channels == 3 else map(_grey, rows)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from loopsr.card import ModelCard
+from loopsr.card import ModelCard, StepRule
+from loopsr.engine.adaptive import adaptive_halo
 from loopsr.engine.flat import RADIUS
 from loopsr.engine.tiling import longest_span
 from loopsr.errors import UsageError
@@ -34,6 +35,7 @@ class Stage:
     width: int
     height: int
     tile: tuple[int, int]  # most rows and columns of a tile's core, input pixels
+    rule: StepRule | None = None  # where the steps are to suit the picture
     memory: int  # bytes, estimated
 
     @property
@@ -167,20 +169,28 @@ def make_plan(
     size: tuple[int, int],
     max_memory: int,
     tile: int | None = None,
+    adaptive: bool = False,
 ) -> Plan:
     """Plan the passes of ``cards`` over a picture, then a reduction to ``size`` (width, height).
 
-    ``max_memory`` in bytes is shared by the passes; ``tile`` overrules it. Raises ``UsageError``
-    when no tile fits, and says how much would do.
+    ``max_memory`` in bytes is shared by the passes; ``tile`` overrules it. ``adaptive``
+    lets the steps suit the picture, by networks whose cards have a rule for that. Raises
+    ``UsageError`` when no tile fits, and says how much would do.
     """
     if tile is not None and tile < 1:
         raise UsageError(f"tile is {tile}, at least 1 was expected; leave it out to have it chosen")
     stages = []
     for card in cards:
         budget = max_memory // len(cards)
+        rule = card.rule if adaptive else None
+        if rule is not None:
+            card = card.stopped_after(rule.stops[-1])
+            card = replace(card, halo=adaptive_halo(card, rule))
         sides = (tile, tile) if tile else _choose_tile(card, width, height, budget, len(cards))
         memory = stage_memory(card, width, height, sides)
-        stages.append(Stage(card=card, width=width, height=height, tile=sides, memory=memory))
+        stages.append(
+            Stage(card=card, width=width, height=height, tile=sides, rule=rule, memory=memory)
+        )
         width, height = width * card.scale, height * card.scale
     memory = sum(stage.memory for stage in stages)
     return Plan(stages=tuple(stages), width=size[0], height=size[1], memory=memory)

@@ -17,28 +17,36 @@ from loopsr.card import ModelCard
 from loopsr.engine.backends import Backend
 from loopsr.engine.flat import RADIUS, fill_flat, flat_mask
 from loopsr.engine.reuse import Box, TileMemory
+from loopsr.engine.runners import Runner, Steps, Whole
 from loopsr.errors import BackendError, ImageReadError
 
 Array = NDArray[np.float32]
 # Told how many input pixels were done since the last call; raises to stop.
 Report = Callable[[int], None]
+# Told the place of a core and the steps that it took.
+Watch = Callable[[Box, Steps], None]
 
 
-def spans(length: int, tile: int) -> list[tuple[int, int]]:
-    """Cut ``length`` into the fewest pieces of at most ``tile``, all nearly equally long."""
-    count = -(-length // tile)
-    edges = [length * i // count for i in range(count + 1)]
-    return list(itertools.pairwise(edges))
+def spans(length: int, tile: int, unit: int = 1) -> list[tuple[int, int]]:
+    """Cut ``length`` into the fewest pieces of at most ``tile``, all nearly equally long.
+
+    Cuts lie at multiples of ``unit``, so pieces may be longer by less than that.
+    """
+    units = -(-length // unit)
+    count = min(units, -(-length // tile))
+    edges = [unit * (units * i // count) for i in range(count)]
+    return list(itertools.pairwise([*edges, length]))
 
 
-def longest_span(length: int, tile: int) -> int:
-    """The length of the longest piece that ``spans`` gives."""
-    count = -(-length // tile)
-    return -(-length // count)
+def longest_span(length: int, tile: int, unit: int = 1) -> int:
+    """The length of the longest piece that ``spans`` gives, or a little more."""
+    units = -(-length // unit)
+    count = min(units, -(-length // tile))
+    return min(length, unit * -(-units // count))
 
 
 def upscale_rows(
-    backend: Backend,
+    backend: Backend | Runner,
     card: ModelCard,
     rows: Iterator[Array],
     *,
@@ -47,6 +55,7 @@ def upscale_rows(
     tile: int | tuple[int, int],
     report: Report | None = None,
     memory: TileMemory | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[Array]:
     """Upscale a picture that comes in bands of rows, and yield the result in bands.
 
@@ -54,23 +63,26 @@ def upscale_rows(
     strictly forward. ``tile`` is the most that a tile's core has, in input pixels: a side, or
     (rows, columns). Yields (scale h, scale width, 3), cut to [0, 1]. A global network
     (``card.halo`` None) sees the whole picture at once. ``memory`` gives and takes the tiles of
-    frames that look alike. Raises ``ImageReadError`` when ``rows`` ends early, ``BackendError``
-    from the runtime.
+    frames that look alike; ``watch`` is told the steps of each tile that was computed. Raises
+    ``ImageReadError`` when ``rows`` ends early, ``BackendError`` from the runtime.
     """
     step, scale = card.multiple_of, card.scale
+    runner = backend if isinstance(backend, Runner) else Whole(backend, scale=scale)
     window = _Window(_padded(rows, width, height, step), height=height + -height % step)
     # A border tile may grow by a step to start on the network's grid.
     context = max(card.halo or 0, RADIUS) + step
     sides = (tile, tile) if isinstance(tile, int) else tile
     rows_most, columns_most = (height, width) if card.halo is None else sides
-    columns = spans(width, columns_most)
-    for top, bottom in spans(height, rows_most):
+    columns = spans(width, columns_most, runner.unit)
+    for top, bottom in spans(height, rows_most, runner.unit):
         first, pixels = window.take(top - context, bottom + context)
         band = np.empty((scale * (bottom - top), scale * width, 3), np.float32)
         for left, right in columns:
             box = (top, bottom, left, right)
             place = band[:, scale * left : scale * right]
-            _tile(backend, card, pixels, first, box, memory, place)
+            steps = _tile(runner, card, pixels, first, box, memory, place)
+            if watch is not None and steps is not None:
+                watch(box, steps)
             if report is not None:
                 report((bottom - top) * (right - left))
         yield band
@@ -121,19 +133,18 @@ def _padded(rows: Iterator[Array], width: int, height: int, step: int) -> Iterat
 
 
 def _tile(
-    backend: Backend,
+    runner: Runner,
     card: ModelCard,
     pixels: Array,
     first: int,
     box: Box,
     memory: TileMemory | None,
     place: Array,
-) -> None:
+) -> Steps | None:
     """Upscale a core into ``place``, a view of (h, w, 3), or take it from the memory when all that
-    it depends on is there again."""
+    it depends on is there again; gives the steps that it took."""
     if memory is None:
-        _compute(backend, card, pixels, first, box, place)
-        return
+        return _compute(runner, card, pixels, first, box, place)
     if card.halo is None:
         seen = pixels
     else:
@@ -142,30 +153,33 @@ def _tile(
     output = memory.find(box, seen)
     if output is not None:
         place[:] = output
-        return
-    _compute(backend, card, pixels, first, box, place)
+        return None
+    steps = _compute(runner, card, pixels, first, box, place)
     memory.keep(box, seen, place)
+    return steps
 
 
 def _compute(
-    backend: Backend, card: ModelCard, pixels: Array, first: int, box: Box, place: Array
-) -> None:
-    """Upscale the core ``box`` (top, bottom, left, right) of ``pixels``, rows from ``first`` on."""
+    runner: Runner, card: ModelCard, pixels: Array, first: int, box: Box, place: Array
+) -> Steps:
+    """Upscale the core ``box`` of ``pixels``, rows from ``first`` on; gives the steps it took."""
     top, bottom, left, right = box
     core = pixels[top - first : bottom - first, left:right]
     y0, y1, x0, x1 = _grown(box, RADIUS, 1)
     y0, x0 = max(0, y0), max(0, x0)
     mask = flat_mask(pixels[y0 - first : y1 - first, x0:x1])
     mask = mask[top - y0 : bottom - y0, left - x0 : right - x0]
+    steps: Steps = 0
     if not mask.all():
-        _run(backend, card, pixels, first, box, place)
+        steps = _run(runner, card, pixels, first, box, place)
     if mask.any():
         fill_flat(place, core, mask, card.scale)
+    return steps
 
 
 def _run(
-    backend: Backend, card: ModelCard, pixels: Array, first: int, box: Box, place: Array
-) -> None:
+    runner: Runner, card: ModelCard, pixels: Array, first: int, box: Box, place: Array
+) -> Steps:
     """Run the network on a core with its halo; ``place`` (h, w, 3) gets the core in [0, 1]."""
     top, bottom, left, right = box
     if card.halo is None:
@@ -174,10 +188,8 @@ def _run(
         y0, y1, x0, x1 = _grown(box, card.halo, card.multiple_of)
     y0, x0 = max(0, y0), max(0, x0)
     cut = pixels[y0 - first : y1 - first, x0:x1]
-    wide = backend.run(np.ascontiguousarray(cut.transpose(2, 0, 1)[None]))
-    scale = card.scale
-    rows = slice(scale * (top - y0), scale * (bottom - y0))
-    output = wide[0, :, rows, scale * (left - x0) : scale * (right - x0)]
+    window = np.ascontiguousarray(cut.transpose(2, 0, 1)[None])
+    output, steps = runner.run_core(window, (top - y0, bottom - y0, left - x0, right - x0))
     if not np.isfinite(output).all():
         raise BackendError(
             f"{card.name} gave values that are no numbers; the weights are damaged, "
@@ -186,6 +198,7 @@ def _run(
     # Straight to where it belongs, plane by plane: intermediate pictures cost more than the sums.
     for channel, plane in enumerate(output):
         np.clip(plane, 0, 1, out=place[..., channel])
+    return steps
 
 
 def _grown(box: Box, by: int, step: int) -> Box:

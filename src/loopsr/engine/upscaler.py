@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopsr.card import ModelCard
+from loopsr.engine.backends import check_iters
 from loopsr.engine.machine import cores, free_memory
 from loopsr.engine.networks import Networks
 from loopsr.engine.passes import InTurn, Meter, Progress, Turn, run_passes, to_float, to_integer
 from loopsr.engine.plan import Plan, choose_scales, default_memory, final_size, make_plan
+from loopsr.engine.quality import BALANCED, check_quality, stopped, usual_models
 from loopsr.engine.reduction import reduce_pixels
 from loopsr.engine.reuse import FrameMemory
 from loopsr.engine.stills import Still, read_still
-from loopsr.engine.tiling import Array
+from loopsr.engine.tiling import Array, Watch
 from loopsr.errors import UsageError
 from loopsr.weights import catalogue
 
@@ -36,8 +38,9 @@ class Upscaler:
     network computes in ("auto", "float32", "bfloat16", or "int8" for models that have such a file),
     ``threads`` the CPU threads of one run (None: the cores that this process has), ``max_memory``
     bytes for the work (None: a quarter of what is free), ``tile`` the side of a tile in input
-    pixels (None: chosen from the memory; it never changes the result), ``iters`` stops a recurrent
-    network early (None: after all its steps). Raises ``UsageError`` and ``WeightsError``. Networks
+    pixels (None: chosen from the memory; it never changes the result), ``quality`` "fast",
+    "balanced" (as None) or "best", see ``loopsr.engine.quality``, or ``iters`` to stop a recurrent
+    network after so many steps everywhere. Raises ``UsageError`` and ``WeightsError``. Networks
     are loaded on first use.
     """
 
@@ -50,6 +53,7 @@ class Upscaler:
         threads: int | None = None,
         max_memory: int | None = None,
         tile: int | None = None,
+        quality: str | None = None,
         iters: int | None = None,
     ) -> None:
         numbers = {"threads": threads, "max_memory": max_memory, "tile": tile, "iters": iters}
@@ -59,16 +63,14 @@ class Upscaler:
         self._model = None if model is None else str(model)
         if isinstance(model, Path):  # a bare file name is a path too
             self._model = str(model.absolute())
-        self._networks = Networks(
-            backend=backend, precision=precision, threads=threads or cores(), iters=iters
-        )
+        self._networks = Networks(backend=backend, precision=precision, threads=threads or cores())
         self._max_memory = max_memory
         self._tile = tile
         self._iters = iters
+        self._quality = check_quality(quality, iters)
         if self._model is not None:
-            self._networks.card(
-                self._model
-            )  # so that a wrong name is told before any picture is read
+            # So that a wrong name is told before any picture is read.
+            check_iters(self._networks.card(self._model), iters)
 
     def plan(
         self,
@@ -99,6 +101,7 @@ class Upscaler:
             size=target,
             max_memory=self.memory,
             tile=self._tile,
+            adaptive=self._quality == BALANCED,
         )
 
     @property
@@ -113,10 +116,11 @@ class Upscaler:
         threads. A network whose file is damaged has no hash; running it raises.
         """
         if self._model is None:
-            names = [name for name in catalogue.DEFAULT.values() if name in catalogue.names()]
+            names = list(usual_models(self._quality).values())
         else:
             names = list(catalogue.family(self._model).values())
-        return self._networks.identity(names)
+        steps = {"iters": self._iters, "quality": self._quality}
+        return {**self._networks.identity(names), **steps}
 
     def stream(
         self,
@@ -129,19 +133,22 @@ class Upscaler:
         memory: FrameMemory | None = None,
         turn: Turn = nullcontext,
         fine: bool = False,
+        watch: Watch | None = None,
     ) -> Iterator[Array]:
         """Run a plan's networks over bands of rows; see ``loopsr.engine.passes.run_passes``.
 
         Yields rows of ``plan.network_size``: the reduction is the writer's. ``turn()`` is held
         while a network runs. ``fine`` says that more than 8 bits are wanted, so that no shorter
-        precision is taken unasked.
+        precision is taken unasked. ``watch`` is told the steps of the first pass.
         """
         self._networks.count(plan.cost)
         stages = [
-            (stage, InTurn(self._networks.backend(stage.card, fine=fine), turn))
+            (stage, InTurn(self._networks.runner(stage.card, rule=stage.rule, fine=fine), turn))
             for stage in plan.stages
         ]
-        return run_passes(stages, bands, channels=channels, alpha=alpha, meter=meter, memory=memory)
+        return run_passes(
+            stages, bands, channels=channels, alpha=alpha, meter=meter, memory=memory, watch=watch
+        )
 
     def __call__(
         self,
@@ -196,8 +203,7 @@ class Upscaler:
 
     def _chain(self, factor: float) -> list[ModelCard]:
         if self._model is None:
-            shipped = catalogue.names()
-            models = {s: name for s, name in catalogue.DEFAULT.items() if name in shipped}
+            models = usual_models(self._quality)
             first = None
             if not models:
                 catalogue.card(catalogue.DEFAULT[2])  # raises: nothing is installed
@@ -206,7 +212,9 @@ class Upscaler:
             first = self._networks.card(self._model).scale
         scales = choose_scales(factor, models, first=first)
         cards = [self._networks.card(models[scale]) for scale in scales]
-        return [card.stopped_after(self._iters) for card in cards]
+        for card in cards:
+            check_iters(card, self._iters)
+        return [stopped(card, self._quality, self._iters) for card in cards]
 
 
 def upscale(
@@ -219,6 +227,7 @@ def upscale(
     threads: int | None = None,
     max_memory: int | None = None,
     tile: int | None = None,
+    quality: str | None = None,
     iters: int | None = None,
     width: int | None = None,
     height: int | None = None,
@@ -237,6 +246,7 @@ def upscale(
         threads=threads,
         max_memory=max_memory,
         tile=tile,
+        quality=quality,
         iters=iters,
     )
     return upscaler(

@@ -39,6 +39,10 @@ PRECISIONS: dict[str, tuple[str, ...]] = {
 }
 # Which backends read files with layers of 8-bit integers.
 INT8 = ("onnxruntime", "openvino")
+# Which backends can stop after a step and go on from there with a part of the picture.
+STEPWISE: dict[str, str] = {
+    "onnxruntime": "loopsr.engine.backends.onnxruntime:open_stepwise",
+}
 # The extra of this package that installs a backend; the first one is always there.
 EXTRAS: dict[str, str] = {"openvino": "openvino", "ncnn": "ncnn", "torch": "train"}
 
@@ -50,6 +54,24 @@ class Backend(Protocol):
 
     def run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Upscale float32 b3hw in [0, 1] to b3(sh)(sw), not clamped. Raises ``BackendError``."""
+        ...
+
+
+# What a step leaves for the next ones: named features, float32 (1, channels, h, w) each.
+State = dict[str, NDArray[np.float32]]
+
+
+class Stepwise(Protocol):
+    """A loaded network that is cut after one step; safe to share by threads."""
+
+    name: str
+
+    def begin(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], State]:
+        """The picture after the first steps, as by ``Backend.run``, and the state there."""
+        ...
+
+    def go_on(self, state: State, stop: int) -> NDArray[np.float32]:
+        """The picture after step ``stop``; ``state`` may be that of a part of the picture."""
         ...
 
 
@@ -86,6 +108,16 @@ def open_backend(
         card, path, threads=threads or cores(), iters=iters, bfloat16=precision == "bfloat16"
     )
     return cast(Backend, backend)
+
+
+def open_stepwise(
+    name: str, card: ModelCard, path: Path, *, stops: tuple[int, ...], threads: int | None = None
+) -> Stepwise:
+    """Load a network with a runtime of ``STEPWISE``, cut after the first of ``stops``, to go on to
+    any other of them. Raises as ``open_backend``."""
+    module, _, attribute = STEPWISE[name].partition(":")
+    opener = getattr(importlib.import_module(module), attribute)
+    return cast(Stepwise, opener(card, path, stops=stops, threads=threads or cores()))
 
 
 def check_iters(card: ModelCard, iters: int | None) -> None:

@@ -1,0 +1,49 @@
+"""What ``quality`` means: how much time a result may take, in a word.
+
+- ``fast``: the smallest network of the family that ships, when nobody named one, and the fewest
+  steps that lose no more than 0.3 dB to all of them (``FAST_LOSS``), by the figures on its card.
+- ``balanced``: the usual network, each part of the picture with as many steps as it needs
+  (``loopsr.engine.adaptive``).
+- ``best``: the usual network, all its steps everywhere.
+
+A network whose card has no figures runs all its steps.
+"""
+
+from __future__ import annotations
+
+from loopsr.card import ModelCard
+from loopsr.errors import UnknownNameError, UsageError
+from loopsr.weights import catalogue
+
+FAST, BALANCED, BEST = QUALITIES = ("fast", "balanced", "best")
+# Members of the family, from the smallest.
+_SMALLER = ("loop-xs", "loop-s")
+
+
+def check_quality(quality: str | None, iters: int | None) -> str:
+    """The quality that is meant; a number of steps is one of its own, "best" with these steps."""
+    if quality is None:
+        return BEST if iters is not None else BALANCED
+    if quality not in QUALITIES:
+        raise UnknownNameError("quality", quality, QUALITIES)
+    if iters is not None:
+        raise UsageError(
+            f"iters {iters} and quality {quality} contradict each other; pass one of them"
+        )
+    return quality
+
+
+def usual_models(quality: str) -> dict[int, str]:
+    """scale -> name of the model that is taken when nobody names one; what ships only."""
+    shipped = catalogue.names()
+    models = {scale: name for scale, name in catalogue.DEFAULT.items() if name in shipped}
+    if quality != FAST:
+        return models
+    for member in reversed(_SMALLER):  # the smallest comes last and wins
+        models |= {s: name for s in models if (name := f"{member}-x{s}") in shipped}
+    return models
+
+
+def stopped(card: ModelCard, quality: str, iters: int | None) -> ModelCard:
+    """The card of a network with the steps that ``iters`` or ``quality`` asks for."""
+    return card.stopped_after(card.fewest_steps if quality == FAST else iters)

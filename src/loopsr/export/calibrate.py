@@ -1,0 +1,204 @@
+"""Find out where a network may stop early, and write the rule into its card.
+
+    python -m loopsr.export.calibrate loop-x4 --hr FOLDER... --loss 0.03
+
+Runs the network in every number of steps on reductions of training pictures. Cells are sorted by
+how much detail they hold (``loopsr.engine.detail``); the thresholds between the stops are
+those with the fewest steps at a given mean loss of PSNR. The figures go into the two files of a
+model that ships, or, for a path, into that file and its twin of the other kind beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loopsr.card import ModelCard
+from loopsr.data.sources import find_pictures, read_rgb
+from loopsr.engine.backends import open_backend
+from loopsr.engine.detail import cell_sums, detail
+from loopsr.errors import LoopsrError, UsageError
+from loopsr.export.package import rewrite_card
+from loopsr.metrics.psnr import luma
+from loopsr.train.evaluate import reduce_picture
+from loopsr.weights import catalogue
+
+LOSS = 0.03  # dB, mean over the pictures
+CELL = 16  # input pixels
+_BINS = 256  # of detail, each with as many cells
+_USELESS = 0.003  # dB: steps that bring less than this in all are left out
+_MOST_STOPS = 4
+_ROUNDS = 40  # of the search for the price of a step
+_NEVER = 1e6  # more detail than there is
+
+Floats = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cells:
+    """The cells of one picture: detail (n,), squared errors after each step (steps, n) in levels of
+    luma, pixels (n,) of the large picture."""
+
+    detail: Floats
+    errors: Floats
+    pixels: Floats
+
+    def psnr(self, errors: Floats) -> float:
+        """PSNR in dB of the picture when its cells have these squared errors."""
+        return float(10 * np.log10(255**2 * self.pixels.sum() / max(errors.sum(), 1e-9)))
+
+
+def measure(
+    card: ModelCard, path: Path, pictures: Sequence[Path], *, cell: int, threads: int | None
+) -> Iterator[Cells]:
+    """The cells of each picture, by the network in every number of steps."""
+    networks = [
+        open_backend("onnxruntime", card, path, threads=threads, iters=steps)
+        for steps in range(1, (card.iters or 1) + 1)
+    ]
+    for picture in pictures:
+        lr, hr = reduce_picture(read_rgb(picture), name=str(picture), scale=card.scale)
+        pixels = np.divide(lr.transpose(2, 0, 1), 255, dtype=np.float32)
+        sharp = luma(hr)
+        errors = []
+        for network in networks:
+            output = network.run(pixels[None])[0].transpose(1, 2, 0)
+            levels = np.floor(output.clip(0, 1) * 255 + 0.5)
+            errors.append(cell_sums((luma(levels) - sharp) ** 2, cell * card.scale).ravel())
+        yield Cells(
+            detail=detail(pixels, (0, lr.shape[0], 0, lr.shape[1]), cell).ravel(),
+            errors=np.array(errors),
+            pixels=cell_sums(np.ones_like(sharp), cell * card.scale).ravel(),
+        )
+
+
+def find_rule(
+    cells: Sequence[Cells], *, stops: Sequence[int] | None = None, loss: float = LOSS
+) -> dict[str, Any]:
+    """What ``ModelCard.steps`` holds, without the side of a cell.
+
+    ``stops`` None: the useful ones, at most four. ``loss`` in dB is met as a mean over pictures.
+    """
+    count = len(cells[0].errors)
+    psnr = [float(np.mean([c.psnr(c.errors[step]) for c in cells])) for step in range(count)]
+    found: dict[str, Any] = {"psnr": [round(db, 3) for db in psnr], "pictures": len(cells)}
+    chosen = tuple(stops or _useful(psnr))
+    if len(chosen) < 2:
+        return found
+    best = None
+    low, high = 1e-6, 1e3  # the price of a step, in dB: the higher, the fewer steps and the worse
+    for _ in range(_ROUNDS):
+        price = (low * high) ** 0.5
+        thresholds = _thresholds(cells, chosen, price)
+        lost, mean = outcome(cells, chosen, thresholds)
+        if lost > loss:
+            high = price
+        else:
+            low, best = price, (thresholds, lost, mean)
+    if best is None:
+        return found
+    thresholds, lost, mean = best
+    rule = {"stops": list(chosen), "thresholds": thresholds}
+    return {**found, **rule, "loss": round(lost, 4), "mean": round(mean, 3)}
+
+
+def outcome(
+    cells: Sequence[Cells], stops: Sequence[int], thresholds: Sequence[float]
+) -> tuple[float, float]:
+    """The mean loss of PSNR in dB over the pictures, and the mean steps of a pixel."""
+    losses, steps, pixels = [], 0.0, 0.0
+    for one in cells:
+        taken = np.array(stops)[np.searchsorted(thresholds, one.detail, side="right")]
+        errors = one.errors[taken - 1, np.arange(len(taken))]
+        losses.append(one.psnr(one.errors[stops[-1] - 1]) - one.psnr(errors))
+        steps += float((taken * one.pixels).sum())
+        pixels += float(one.pixels.sum())
+    return float(np.mean(losses)), steps / pixels
+
+
+def _useful(psnr: Sequence[float]) -> list[int]:
+    """The first step, the fewest that reach the best picture, and up to two between them."""
+    last = 1 + next(i for i, db in enumerate(psnr) if db >= max(psnr) - _USELESS)
+    spread = np.geomspace(1, last, min(_MOST_STOPS, last))
+    return sorted({round(float(stop)) for stop in spread})
+
+
+def _thresholds(cells: Sequence[Cells], stops: Sequence[int], price: float) -> list[float]:
+    """The best thresholds when a step everywhere costs ``price``: exact up to the bins."""
+    edges = np.quantile(np.concatenate([c.detail for c in cells]), np.linspace(0, 1, _BINS + 1))
+    costs = np.zeros((_BINS, len(stops)))
+    total = sum(c.pixels.sum() for c in cells)
+    for one in cells:
+        bins = np.searchsorted(edges[1:-1], one.detail, side="right")
+        # The slope of PSNR over the error of this picture.
+        weight = 10 / np.log(10) / max(one.errors[stops[-1] - 1].sum(), 1e-9) / len(cells)
+        for place, stop in enumerate(stops):
+            paid = weight * one.errors[stop - 1] + price * stop * one.pixels / total
+            costs[:, place] += np.bincount(bins, paid, minlength=_BINS)
+    # Over the bins from smooth to detailed, stops only rise.
+    best, came = costs[0].copy(), np.zeros((_BINS, len(stops)), np.int64)
+    for row in range(1, _BINS):
+        came[row] = [int(np.argmin(best[: place + 1])) for place in range(len(stops))]
+        best = best[came[row]] + costs[row]
+    place, taken = int(np.argmin(best)), np.zeros(_BINS, np.int64)
+    for row in range(_BINS - 1, -1, -1):
+        taken[row] = place
+        place = int(came[row, place])
+    firsts = np.searchsorted(taken, np.arange(1, len(stops)))  # the first bin of each later stop
+    return [round(float(edges[first]) if first < _BINS else _NEVER, 5) for first in firsts]
+
+
+def write(card: ModelCard, path: Path, steps: dict[str, Any]) -> None:
+    """Put ``steps`` into the card of both files of a model; those that ship are listed anew."""
+    rewrite_card(path.parent, dataclasses.replace(card, steps=steps))
+    if path.parent == catalogue.FOLDER:
+        catalogue.write_index()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Calibrate one model; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m loopsr.export.calibrate", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("model", help="name of `loopsr models`, or NAME.onnx beside its twin")
+    parser.add_argument("--hr", nargs="+", required=True, help="folders of training pictures")
+    parser.add_argument("--loss", type=float, default=LOSS, help=f"dB  [{LOSS}]")
+    parser.add_argument("--cell", type=int, default=CELL, help=f"side, in input pixels  [{CELL}]")
+    parser.add_argument("--stops", help="such as 1,2,4  [the useful ones, at most four]")
+    parser.add_argument("--most", type=int, default=200, help="pictures, evenly chosen  [200]")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--dry-run", action="store_true", help="print, write nothing")
+    options = parser.parse_args(argv)
+    try:
+        card, path = catalogue.find(options.model)
+        stops = [int(stop) for stop in options.stops.split(",")] if options.stops else None
+        if card.iters is None or (stops and not _fit(stops, card.iters)):
+            raise UsageError(f"{card.name} runs 1 to {card.iters} steps; pass --stops in order")
+        pictures = find_pictures(options.hr)
+        pictures = pictures[:: -(-len(pictures) // options.most)]
+        cells = list(measure(card, path, pictures, cell=options.cell, threads=options.threads))
+        steps = {"cell": options.cell, **find_rule(cells, stops=stops, loss=options.loss)}
+        if not options.dry_run:
+            write(card, path, steps)
+    except LoopsrError as error:
+        print(f"loopsr: error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(json.dumps({"name": card.name, **steps}))
+    return 0
+
+
+def _fit(stops: Sequence[int], iters: int) -> bool:
+    return all(a < b for a, b in itertools.pairwise([0, *stops, iters + 1]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

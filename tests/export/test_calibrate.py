@@ -1,0 +1,86 @@
+"""The rule of a card: as few steps as the loss allows, on pictures whose answer is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+import torch
+
+from loopsr import models
+from loopsr.export.calibrate import Cells, find_rule, main, outcome
+from loopsr.export.package import make_card, write_package
+from loopsr.weights import catalogue
+
+
+def made(*, seed: int, gains: tuple[float, ...], count: int = 400) -> Cells:
+    """Cells of which those with much detail gain from steps: errors fall by ``gains`` each."""
+    rng = np.random.default_rng(seed)
+    detail = rng.uniform(0, 1, count)
+    errors = [np.full(count, 1000.0)]
+    for gain in gains:
+        errors.append(errors[-1] * (1 - gain * (detail > 0.5)))
+    return Cells(detail=detail, errors=np.array(errors), pixels=np.full(count, 64.0))
+
+
+def test_smooth_cells_stop_and_others_go_on() -> None:
+    rule = find_rule([made(seed=1, gains=(0.5, 0.3)), made(seed=2, gains=(0.5, 0.3))], loss=0.001)
+    assert rule["stops"] == [1, 2, 3]
+    assert rule["thresholds"][0] == pytest.approx(0.5, abs=0.01)
+    assert rule["thresholds"][1] == pytest.approx(0.5, abs=0.01)
+    assert rule["mean"] == pytest.approx(2, abs=0.05)
+    assert rule["loss"] <= 0.001
+
+
+@pytest.mark.parametrize("loss", [0.003, 0.02, 0.1])
+def test_the_loss_is_kept(loss: float) -> None:
+    rng = np.random.default_rng(0)
+    cells = []
+    for one in (made(seed=s, gains=(0.2, 0.1, 0.05)) for s in range(3)):
+        errors = one.errors * rng.uniform(0.95, 1.05, one.errors.shape)
+        cells.append(Cells(detail=one.detail, errors=errors, pixels=one.pixels))
+    rule = find_rule(cells, loss=loss)
+    lost, mean = outcome(cells, rule["stops"], rule["thresholds"])
+    assert lost <= loss
+    assert mean == pytest.approx(rule["mean"], abs=1e-3)
+    # Planted: thresholds a little higher would lose too much, so the rule is not timid.
+    if loss < 0.1:
+        higher = [t + 0.1 for t in rule["thresholds"]]
+        assert outcome(cells, rule["stops"], higher)[0] > loss
+
+
+def test_useless_steps_are_left_out() -> None:
+    rule = find_rule([made(seed=1, gains=(0.5, 0.0, 0.0))])
+    assert rule["stops"] == [1, 2]
+    assert len(rule["psnr"]) == 4
+    assert "stops" not in find_rule([made(seed=1, gains=(0.0, -0.1))])
+
+
+def test_the_command_writes_both_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    network = models.create("loop", scale=2, width=6, depth=1, iters=3)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    card = make_card(network, name="loop-x2", kind="loop")
+    write_package(network, tmp_path, card=card)
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    (tmp_path / "hr").mkdir()
+    for name in "ab":
+        pyvips.Image.new_from_array(pixels).write_to_file(str(tmp_path / "hr" / f"{name}.png"))
+    path = tmp_path / "loop-x2.onnx"
+    arguments = [str(path), "--hr", str(tmp_path / "hr"), "--cell", "8", "--stops", "1,3"]
+    assert main([*arguments, "--loss", "9", "--dry-run"]) == 0
+    assert catalogue.read_card(path) == card
+    assert main([*arguments, "--loss", "9"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    for kind in ("onnx", "safetensors"):
+        written = catalogue.read_card(tmp_path / f"loop-x2.{kind}")
+        assert written.steps == {k: v for k, v in told.items() if k != "name"}
+        assert written.rule is not None
+        assert written.rule.stops == (1, 3)
+    assert main([str(path), "--hr", str(tmp_path / "hr"), "--stops", "3,1"]) == 2
+    assert "in order" in capsys.readouterr().err
