@@ -25,7 +25,8 @@ class StepRule:
     """At which step a piece of a picture may stop.
 
     ``cell`` is the side of a piece in input pixels. One with less detail than ``thresholds[i]``
-    (see ``loopsr.engine.detail``) stops at step ``stops[i]``, else at the last of them.
+    (see ``loopsr.engine.detail``) stops at step ``stops[i]``, else at the last of them; 0 is
+    bicubic.
     """
 
     cell: int
@@ -190,7 +191,7 @@ def _is_steps(steps: object, iters: int) -> bool:
         return False
     if len(stops) != len(thresholds) + 1 or thresholds != sorted(thresholds):
         return False
-    return stops == sorted(set(stops)) and stops[0] >= 1 and stops[-1] <= iters
+    return stops == sorted(set(stops)) and stops[0] >= 0 and stops[-1] <= iters
 
 
 def _is_number(value: object) -> bool:

@@ -113,7 +113,7 @@ def test_wishes_that_cannot_be() -> None:
         {"cell": "8"},
         {"stops": [1, 2]},
         {"stops": [2, 1, 3]},
-        {"stops": [0, 1, 2]},
+        {"stops": [-1, 1, 2]},
         {"stops": [1, 2, 4]},
         {"stops": None},
         {"thresholds": [0.3, 0.05]},

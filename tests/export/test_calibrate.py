@@ -20,7 +20,7 @@ def made(*, seed: int, gains: tuple[float, ...], count: int = 400) -> Cells:
     """Cells of which those with much detail gain from steps: errors fall by ``gains`` each."""
     rng = np.random.default_rng(seed)
     detail = rng.uniform(0, 1, count)
-    errors = [np.full(count, 1000.0)]
+    errors = [np.full(count, 4000.0), np.full(count, 1000.0)]
     for gain in gains:
         errors.append(errors[-1] * (1 - gain * (detail > 0.5)))
     return Cells(detail=detail, errors=np.array(errors), pixels=np.full(count, 64.0))
@@ -50,6 +50,17 @@ def test_the_loss_is_kept(loss: float) -> None:
     if loss < 0.1:
         higher = [t + 0.1 for t in rule["thresholds"]]
         assert outcome(cells, rule["stops"], higher)[0] > loss
+
+
+def test_bicubic_where_it_does_as_well() -> None:
+    one = made(seed=1, gains=(0.5,))
+    smooth = one.detail < 0.4
+    errors = one.errors.copy()
+    errors[0, smooth] = errors[1, smooth]
+    cells = [Cells(detail=one.detail, errors=errors, pixels=one.pixels)]
+    rule = find_rule(cells, loss=0.001)
+    assert rule["stops"] == [0, 1, 2]
+    assert rule["thresholds"] == pytest.approx([0.4, 0.5], abs=0.01)
 
 
 def test_useless_steps_are_left_out() -> None:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from loopsr.errors import ImageError
+from loopsr.ops.enlarge import enlarge
 from loopsr.ops.resize import resize
 
 BENCH = Path(__file__).parents[3] / "shared" / "data" / "bench"
@@ -98,3 +99,15 @@ def test_cheap_kernels_are_what_their_names_say() -> None:
     assert np.array_equal(resize(image, scale=3, kernel="box"), image.repeat(3, 0).repeat(3, 1))
     row = np.array([[0.0, 8.0]])
     assert resize(row, size=(1, 4), kernel="bilinear") == pytest.approx(np.array([[0, 2, 6, 8]]))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (11, 7)])
+def test_the_quick_one_gives_the_same(scale: int, size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).random((*size, 3))
+    expected = resize(image, scale=scale).transpose(2, 0, 1)
+    planes = image.astype(np.float32).transpose(2, 0, 1)
+    assert np.abs(enlarge(planes, scale) - expected).max() < 1e-6
+    if size != (1, 1):
+        moved = np.abs(enlarge(planes, scale)[:, 1:] - expected[:, :-1]).max()
+        assert moved > 1e-2

@@ -41,7 +41,9 @@ def test_parts_are_the_whole(name: str) -> None:
     assert np.abs(session(parts.later[ends[-1]]).run(["sr"], halved)[0] - expected).max() > 1e-3
 
 
-@pytest.mark.parametrize(("start", "ends"), [(0, (2,)), (1, (1,)), (2, (2,)), (1, (2, 99))])
+@pytest.mark.parametrize(
+    ("start", "ends"), [(-1, (2,)), (0, (0,)), (1, (1,)), (2, (2,)), (1, (2, 99))]
+)
 def test_steps_that_are_not_there(start: int, ends: tuple[int, ...]) -> None:
     data = catalogue.onnx_path("loop-x2").read_bytes()
     with pytest.raises(WeightsError, match=r"names \d steps"):

@@ -23,13 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopsr.card import ModelCard
-from loopsr.data.sources import find_pictures, read_rgb
+from loopsr.data.degrade import pipeline
+from loopsr.data.sources import find_pictures, load_pairs
 from loopsr.engine.backends import open_backend
 from loopsr.engine.detail import cell_sums, detail
 from loopsr.errors import LoopsrError, UsageError
 from loopsr.export.package import rewrite_card
 from loopsr.metrics.psnr import luma
-from loopsr.train.evaluate import reduce_picture
+from loopsr.ops.enlarge import enlarge
 from loopsr.weights import catalogue
 
 LOSS = 0.03  # dB, mean over the pictures
@@ -38,6 +39,7 @@ _BINS = 256  # of detail, each with as many cells
 _USELESS = 0.003  # dB: steps that bring less than this in all are left out
 _MOST_STOPS = 4
 _ROUNDS = 40  # of the search for the price of a step
+_GAIN = 0.15  # share of the steps that stop 0 has to save
 _NEVER = 1e6  # more detail than there is
 
 Floats = NDArray[np.float64]
@@ -45,8 +47,8 @@ Floats = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Cells:
-    """The cells of one picture: detail (n,), squared errors after each step (steps, n) in levels of
-    luma, pixels (n,) of the large picture."""
+    """The cells of one picture: detail (n,), squared errors in levels of luma after 0 (bicubic), 1,
+    2... steps (1 + steps, n), pixels (n,) of the large picture."""
 
     detail: Floats
     errors: Floats
@@ -65,19 +67,19 @@ def measure(
         open_backend("onnxruntime", card, path, threads=threads, iters=steps)
         for steps in range(1, (card.iters or 1) + 1)
     ]
-    for picture in pictures:
-        lr, hr = reduce_picture(read_rgb(picture), name=str(picture), scale=card.scale)
+    pairs = load_pairs(pictures, scale=card.scale, steps=pipeline(card.degradation))
+    side = cell * card.scale
+    for lr, hr in zip(pairs.lr, pairs.hr, strict=True):
         pixels = np.divide(lr.transpose(2, 0, 1), 255, dtype=np.float32)
+        outputs = [enlarge(pixels, card.scale)]
+        outputs += [network.run(pixels[None])[0] for network in networks]
         sharp = luma(hr)
-        errors = []
-        for network in networks:
-            output = network.run(pixels[None])[0].transpose(1, 2, 0)
-            levels = np.floor(output.clip(0, 1) * 255 + 0.5)
-            errors.append(cell_sums((luma(levels) - sharp) ** 2, cell * card.scale).ravel())
+        levels = [np.floor(output.clip(0, 1).transpose(1, 2, 0) * 255 + 0.5) for output in outputs]
+        errors = [cell_sums((luma(each) - sharp) ** 2, side).ravel() for each in levels]
         yield Cells(
             detail=detail(pixels, (0, lr.shape[0], 0, lr.shape[1]), cell).ravel(),
             errors=np.array(errors),
-            pixels=cell_sums(np.ones_like(sharp), cell * card.scale).ravel(),
+            pixels=cell_sums(np.ones_like(sharp), side).ravel(),
         )
 
 
@@ -89,26 +91,36 @@ def find_rule(
     ``stops`` None: the useful ones, at most four. ``loss`` in dB is met as a mean over pictures.
     """
     count = len(cells[0].errors)
-    psnr = [float(np.mean([c.psnr(c.errors[step]) for c in cells])) for step in range(count)]
+    psnr = [float(np.mean([c.psnr(c.errors[step]) for c in cells])) for step in range(1, count)]
     found: dict[str, Any] = {"psnr": [round(db, 3) for db in psnr], "pictures": len(cells)}
-    chosen = tuple(stops or _useful(psnr))
-    if len(chosen) < 2:
-        return found
+    if stops is not None:
+        return found | (_search(cells, stops, loss) or {})
+    usual = _useful(psnr)
+    rule = _search(cells, usual, loss) if len(usual) > 1 else {"mean": float(usual[0])}
+    # Bicubic where it does as well: then no step runs on whole tiles, which has its price.
+    with_none = _search(cells, [0, *usual], loss)
+    if rule and with_none and with_none["mean"] < (1 - _GAIN) * rule["mean"]:
+        rule = with_none
+    return found | (rule if rule and "stops" in rule else {})
+
+
+def _search(cells: Sequence[Cells], stops: Sequence[int], loss: float) -> dict[str, Any] | None:
+    """The rule for these stops with the fewest steps at a mean loss up to ``loss``."""
     best = None
     low, high = 1e-6, 1e3  # the price of a step, in dB: the higher, the fewer steps and the worse
     for _ in range(_ROUNDS):
         price = (low * high) ** 0.5
-        thresholds = _thresholds(cells, chosen, price)
-        lost, mean = outcome(cells, chosen, thresholds)
+        thresholds = _thresholds(cells, stops, price)
+        lost, mean = outcome(cells, stops, thresholds)
         if lost > loss:
             high = price
         else:
             low, best = price, (thresholds, lost, mean)
     if best is None:
-        return found
+        return None
     thresholds, lost, mean = best
-    rule = {"stops": list(chosen), "thresholds": thresholds}
-    return {**found, **rule, "loss": round(lost, 4), "mean": round(mean, 3)}
+    rule = {"stops": list(stops), "thresholds": thresholds}
+    return {**rule, "loss": round(lost, 4), "mean": round(mean, 3)}
 
 
 def outcome(
@@ -118,8 +130,8 @@ def outcome(
     losses, steps, pixels = [], 0.0, 0.0
     for one in cells:
         taken = np.array(stops)[np.searchsorted(thresholds, one.detail, side="right")]
-        errors = one.errors[taken - 1, np.arange(len(taken))]
-        losses.append(one.psnr(one.errors[stops[-1] - 1]) - one.psnr(errors))
+        errors = one.errors[taken, np.arange(len(taken))]
+        losses.append(one.psnr(one.errors[stops[-1]]) - one.psnr(errors))
         steps += float((taken * one.pixels).sum())
         pixels += float(one.pixels.sum())
     return float(np.mean(losses)), steps / pixels
@@ -140,9 +152,9 @@ def _thresholds(cells: Sequence[Cells], stops: Sequence[int], price: float) -> l
     for one in cells:
         bins = np.searchsorted(edges[1:-1], one.detail, side="right")
         # The slope of PSNR over the error of this picture.
-        weight = 10 / np.log(10) / max(one.errors[stops[-1] - 1].sum(), 1e-9) / len(cells)
+        weight = 10 / np.log(10) / max(one.errors[stops[-1]].sum(), 1e-9) / len(cells)
         for place, stop in enumerate(stops):
-            paid = weight * one.errors[stop - 1] + price * stop * one.pixels / total
+            paid = weight * one.errors[stop] + price * stop * one.pixels / total
             costs[:, place] += np.bincount(bins, paid, minlength=_BINS)
     # Over the bins from smooth to detailed, stops only rise.
     best, came = costs[0].copy(), np.zeros((_BINS, len(stops)), np.int64)
@@ -182,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         card, path = catalogue.find(options.model)
         stops = [int(stop) for stop in options.stops.split(",")] if options.stops else None
         if card.iters is None or (stops and not _fit(stops, card.iters)):
-            raise UsageError(f"{card.name} runs 1 to {card.iters} steps; pass --stops in order")
+            raise UsageError(f"{card.name} runs up to {card.iters} steps; pass --stops in order")
         pictures = find_pictures(options.hr)
         pictures = pictures[:: -(-len(pictures) // options.most)]
         cells = list(measure(card, path, pictures, cell=options.cell, threads=options.threads))
@@ -197,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fit(stops: Sequence[int], iters: int) -> bool:
-    return all(a < b for a, b in itertools.pairwise([0, *stops, iters + 1]))
+    return all(a < b for a, b in itertools.pairwise([-1, *stops, iters + 1]))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ _FLOAT32 = 1
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """ONNX files: ``first`` reads ``lr`` and gives ``sr`` and ``carried``; ``later[t]`` reads
-    ``inputs`` and gives the ``sr`` of step t."""
+    """ONNX files: ``first`` (empty for step 0) reads ``lr`` and gives ``sr`` and ``carried``;
+    ``later[t]`` reads ``inputs`` and gives the ``sr`` of step t."""
 
     first: bytes
     later: dict[int, bytes]
@@ -32,14 +32,17 @@ class Parts:
 def cut_parts(data: bytes, start: int, ends: tuple[int, ...], *, file: str) -> Parts:
     """Cut an ONNX file after step ``start``; each of ``ends``, all above it, ends a second part.
 
-    Raises ``WeightsError`` for a file that does not name these steps.
+    Step 0 is before the network: its state is ``lr``. Raises ``WeightsError`` for a file that does
+    not name these steps.
     """
     graph = Graph.read(data, file=file)
-    if not 1 <= start < min(ends) or max(ends) > graph.steps():
+    if not 0 <= start < min(ends) or max(ends) > graph.steps():
         raise WeightsError(
             f"{file} names {graph.steps()} steps, {start} to {max(ends)} were expected; "
             "export it again or pass --quality best"
         )
+    if start == 0:
+        return Parts(b"", {end: graph.cut(end).to_bytes() for end in ends}, (), (INPUT,))
     known = _ancestors(graph, f"{STEP}{start}")
     whole = {end: graph.cut(end) for end in ends}
     nodes = {

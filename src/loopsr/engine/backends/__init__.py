@@ -67,7 +67,8 @@ class Stepwise(Protocol):
     name: str
 
     def begin(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], State]:
-        """The picture after the first steps, as by ``Backend.run``, and the state there."""
+        """The picture after the first steps (bicubic for none), as by ``Backend.run``, and the
+        state there."""
         ...
 
     def go_on(self, state: State, stop: int) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ from loopsr.card import ModelCard
 from loopsr.engine.backends import State
 from loopsr.engine.network import cannot_load, cannot_run, checked_output, onnx_bytes
 from loopsr.errors import BackendError, WeightsError
+from loopsr.ops.enlarge import enlarge
 from loopsr.weights.onnx_graph import OUTPUT
 from loopsr.weights.onnx_parts import INPUT, Parts, cut_parts
 
@@ -57,15 +58,22 @@ def open_backend(
 
 
 class OnnxRuntimeSteps:
-    """One session up to the first stop, and one from there to each later stop."""
+    """One session up to the first stop, and one from there to each later stop.
+
+    Without the first the first stop is 0, bicubic.
+    """
 
     name = "onnxruntime"
 
-    def __init__(self, first: Any, later: dict[int, Any], parts: Parts, card: ModelCard) -> None:
+    def __init__(
+        self, first: Any | None, later: dict[int, Any], parts: Parts, card: ModelCard
+    ) -> None:
         self._first, self._later, self._parts, self._card = first, later, parts, card
 
     def begin(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], State]:
         """As ``Stepwise``: upscale float32 b3hw in [0, 1] by the first steps."""
+        if self._first is None:
+            return enlarge(pixels, self._card.scale), {INPUT: pixels}
         names = [OUTPUT, *self._parts.carried]
         picture, *values = self._run(self._first, names, {INPUT: pixels}, pixels)
         state = {INPUT: pixels, **dict(zip(self._parts.carried, values, strict=True))}
@@ -105,7 +113,7 @@ def open_stepwise(
         return runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
     try:
-        first = load(parts.first)
+        first = load(parts.first) if parts.first else None
         later = {stop: load(data) for stop, data in parts.later.items()}
     except Exception as error:
         raise cannot_load("onnxruntime", path, error) from error
