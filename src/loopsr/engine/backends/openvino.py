@@ -62,8 +62,7 @@ def open_backend(
     card: ModelCard, path: Path, *, threads: int, iters: int | None = None, bfloat16: bool = False
 ) -> OpenVino:
     """Load an ONNX file; its input is called ``lr``, its output ``sr``."""
-    core = open_core(bfloat16=bfloat16)
-    runtime: Any = importlib.import_module("openvino")
+    core, runtime = open_core(bfloat16=bfloat16), importlib.import_module("openvino")
     data = onnx_bytes(card, path, iters)
     try:
         data = Graph.read(data, file=str(path)).unshared().to_bytes()
@@ -85,6 +84,7 @@ def open_core(*, bfloat16: bool) -> Any:
     """OpenVINO's core. Raises ``MissingExtraError``, ``BackendError`` for a CPU without bfloat16
     when that is wanted."""
     try:
+        importlib.import_module("openvino")  # the core may be left of a time when it was there
         core = _core()
     except ImportError as error:
         raise MissingExtraError("the openvino backend", "openvino") from error
