@@ -290,7 +290,8 @@ def main(argv: list[str] | None = None) -> int:
         table.add_row(*row)
     Console().print(table)
     print(told(result))
-    write_report("road", [result], folder=options.results, threads=options.threads, bar=BAR)
+    name = f"road_{options.backend}_{options.precision}"
+    write_report(name, [result], folder=options.results, threads=options.threads, bar=BAR)
     if options.guide:
         fill_part(options.guide, "road", as_markdown(result, threads=options.threads))
     return 0 if result["price"] < BAR else 1

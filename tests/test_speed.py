@@ -127,7 +127,7 @@ def test_road_of_a_picture(tmp_path: Path) -> None:
     page.write_text(MARKS.replace("speed", "road"))
     line = ["--megapixels", "0.05", "--rounds", "1", "--threads", "1"]
     assert road.main([*line, "--results", str(tmp_path), "--guide", str(page)]) in (0, 1)
-    (kept,) = tmp_path.glob("road-*.json")
+    (kept,) = tmp_path.glob("road_onnxruntime_float32-*.json")
     (result,) = json.loads(kept.read_text())["results"]
     assert result["source"] == ["jpg", 224, 224]
     assert result["target"] == ["jpg", 448, 448]

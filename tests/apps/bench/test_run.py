@@ -240,6 +240,7 @@ def test_plots_that_cannot_be(tmp_path: Path) -> None:
         plot(_report(), tmp_path / "a.txt")
     with pytest.raises(UsageError, match="there is no folder"):
         plot(_report(), tmp_path / "no" / "a.png")
-    (tmp_path / "full.png").symlink_to("/dev/full")
+    (tmp_path / "taken.png").mkdir()
     with pytest.raises(ImageWriteError, match="cannot be written"):
-        plot(_report(), tmp_path / "full.png")
+        plot(_report(), tmp_path / "taken.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.png"]  # nothing half-written

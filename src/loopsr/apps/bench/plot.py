@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 from loopsr.apps.bench.report import Report, Row, pareto_front
 from loopsr.errors import ImageWriteError, MissingExtraError, UsageError
+from loopsr.io.parts import part_beside
 
 SUFFIXES = (".png", ".svg", ".pdf")
 _MARKERS = {"": "D", "onnxruntime": "o", "openvino": "s", "ncnn": "^", "torch": "v"}
@@ -35,7 +37,7 @@ def plot(report: Report, target: Path) -> None:
         raise UsageError("no row has a PSNR to plot; pass --data with a folder of sharp pictures")
     name = report.sets[-1]
     rows = [row for row in report.rows if name in row.psnr_y]
-    figure = _figure_class()(figsize=(13, 6.2), layout="constrained")
+    figure = _figure_class()(figsize=(13, 6.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     colours = {model: f"C{n % 10}" for n, model in enumerate(dict.fromkeys(r.model for r in rows))}
     _panel(left, [(row, row.milliseconds) for row in rows], name, colours)
@@ -47,10 +49,15 @@ def plot(report: Report, target: Path) -> None:
     left.set_ylabel(f"PSNR on luma, {name} (dB)")
     left.set_xlabel("time of a picture (ms), median; the bar spans the quartiles")
     right.set_xlabel("size of the weight file (kB)")
-    left.legend(handles=_legend(rows, colours), fontsize=8, loc="best")
+    handles = _legend(rows, colours)
+    figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=6)
     figure.suptitle(_title(report, len(report.rows) - len(rows)), fontsize=10)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=target.suffix[1:].lower(), dpi=110)
     try:
-        figure.savefig(target, dpi=110)
+        with part_beside(target) as part:
+            part.write_bytes(drawn.getvalue())
+            part.replace(target)
     except OSError as error:
         raise ImageWriteError(
             f"{target} cannot be written ({error.strerror or error}); pass another --plot"
