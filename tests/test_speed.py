@@ -176,7 +176,7 @@ def test_tiles_that_the_network_alone_is_given(tmp_path: Path) -> None:
 
     shapes = []
     original = OnnxRuntime.run
-    upscaler = Upscaler("loop-x2", threads=1, backend="onnxruntime", tile=32)
+    upscaler = Upscaler("loop-x2", threads=1, backend="onnxruntime", tile=32, quality="best")
     plan = upscaler.plan((70, 50), scale=2)
 
     class Kept(OnnxRuntime):

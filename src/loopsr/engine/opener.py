@@ -14,6 +14,7 @@ from loopsr.engine.backends import FILES, Backend, open_backend
 from loopsr.engine.foreign.network import to_levels, upscale
 from loopsr.engine.machine import cores
 from loopsr.engine.networks import AUTO
+from loopsr.engine.quality import BEST
 from loopsr.engine.upscaler import Upscaler
 from loopsr.errors import UsageError, WeightsError
 from loopsr.ops.resize import KERNELS, resize
@@ -125,6 +126,8 @@ def _ours(model: str | Path, scale: int | None, how: _How) -> OpenModel:
         threads=how.threads,
         backend=how.backend or AUTO,
         precision=how.precision or AUTO,
+        # A network is measured as it is, not with the steps that each part of a picture needs.
+        quality=None if how.iters else BEST,
         iters=how.iters,
     )
     backend = how.backend or ("torch" if str(model).endswith(".safetensors") else "onnxruntime")
