@@ -34,21 +34,37 @@ from loopsr.weights import catalogue
 
 # The most that a value may differ from float64, in shares of white, and the root mean square of all
 # differences. Measured: float32 6e-6 and 6e-7, bfloat16 5e-3 and 4e-4 (`loop`), see
-# docs/guide/speed.md. `lrn` adds nothing to its input, so it keeps no more than bfloat16 has.
+# docs/guide/speed.md. `lrn` adds nothing to its input, so it keeps no more than bfloat16 has. int8
+# is compared with the same grids in float64: where float32 rounds a feature to the neighbouring
+# step, what follows differs; 5e-3 and 1e-4 were measured.
 BOUNDS = {
     ("float32", "loop"): (2e-5, 2e-6),
     ("float32", "lrn"): (2e-5, 2e-6),
     ("bfloat16", "loop"): (1e-2, 1e-3),
     ("bfloat16", "lrn"): (8e-2, 1e-2),
+    ("int8", "loop"): (2e-2, 1e-3),
 }
 WAYS = [(name, precision) for name in BACKENDS for precision in PRECISIONS[name]]
+WAYS_OF = [
+    (*way, name)
+    for way in WAYS
+    for name in ("loop-x3", "lrn-x2", "loop-x4")
+    if (way[1], name.partition("-")[0]) in BOUNDS
+]
 # What a bound must notice: `loop-x3` with one hidden kernel so much stronger.
-PLANTED = {"float32": ("loop-planted-x3", 1.01), "bfloat16": ("loop-planted-x3.more", 1.3)}
+PLANTED = {
+    "float32": ("loop-planted-x3", 1.01),
+    "bfloat16": ("loop-planted-x3.more", 1.3),
+    "int8": ("loop-planted-x3.more", 1.3),
+}
 SIZES = [(1, 1, 1), (1, 1, 7), (1, 5, 1), (1, 17, 23), (2, 9, 5), (1, 64, 48)]
 Pixels = NDArray[np.float32]
+INTEGERS: dict[str, Any] = {}  # the networks of 8-bit integers that were written, by name
 
 
 def opened(backend: str, name: str, **settings: Any) -> Backend:
+    if settings.get("precision") == "int8":
+        name = catalogue.int8_name(name)
     card, path = catalogue.find(name, kind=FILES[backend])
     try:
         return open_backend(backend, card, path, **{"threads": 1, **settings})
@@ -65,11 +81,18 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from loopsr import models
     from loopsr.export.package import make_card, write_package
+    from loopsr.layers.fake_quant import FakeQuantised
 
     folder = tmp_path_factory.mktemp("networks")
 
     def write(network: Any, name: str, kind: str) -> None:
         write_package(network, folder, card=make_card(network, name=name, kind=kind))
+        if kind == "loop":
+            integers = FakeQuantised(copy.deepcopy(network))
+            integers.calibrate([torch.rand(2, 3, 40, 40), torch.from_numpy(sample_picture(64))])
+            name = name + catalogue.INT8_TAG
+            write_package(integers, folder, card=make_card(integers, name=name, kind=kind))
+            INTEGERS[name] = integers
 
     for kind, scale in (("loop", 3), ("lrn", 2), ("loop", 4)):
         torch.manual_seed(scale)
@@ -83,7 +106,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     weight.add_(0.03 * torch.randn_like(weight))
         write(network, f"{kind}-x{scale}", kind)
         if scale == 3:
-            for name, factor in PLANTED.values():
+            for name, factor in set(PLANTED.values()):
                 other = copy.deepcopy(network)
                 other.cell[0].weight.data *= factor
                 write(other, name, kind)
@@ -99,7 +122,7 @@ def catalogued(networks: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def exact() -> Callable[[str, Pixels, int], NDArray[np.float64]]:
-    """(model, input, iters) -> what its network gives in float64."""
+    """(model, input, iters, precision) -> what its network, or its twin, gives in float64."""
     import torch
     from safetensors.torch import load_file
 
@@ -107,12 +130,21 @@ def exact() -> Callable[[str, Pixels, int], NDArray[np.float64]]:
 
     known: dict[str, Any] = {}
 
-    def run(name: str, pixels: Pixels, iters: int) -> NDArray[np.float64]:
+    def made(name: str) -> Any:
+        if name in INTEGERS:
+            return copy.deepcopy(INTEGERS[name])
+        card, path = catalogue.find(name, kind="safetensors")
+        network = models.create(card.network, **card.config)
+        network.load_state_dict(load_file(path))
+        return network
+
+    def run(
+        name: str, pixels: Pixels, iters: int, precision: str = "float32"
+    ) -> NDArray[np.float64]:
+        if precision == "int8":
+            name = catalogue.int8_name(name)
         if name not in known:
-            card, path = catalogue.find(name, kind="safetensors")
-            network = models.create(card.network, **card.config)
-            network.load_state_dict(load_file(path))
-            known[name] = network.double().eval()
+            known[name] = made(name).double().eval()
         with torch.no_grad():
             result: NDArray[np.float64] = known[name](
                 torch.from_numpy(pixels).double(), iters=iters
@@ -137,8 +169,7 @@ def within(found: tuple[float, float], bound: tuple[float, float]) -> bool:
     return found[0] <= bound[0] and found[1] <= bound[1]
 
 
-@pytest.mark.parametrize(("backend", "precision"), WAYS)
-@pytest.mark.parametrize("name", ["loop-x3", "lrn-x2", "loop-x4"])
+@pytest.mark.parametrize(("backend", "precision", "name"), WAYS_OF)
 def test_like_float64(
     catalogued: Path, exact: Any, backend: str, precision: str, name: str
 ) -> None:
@@ -147,15 +178,15 @@ def test_like_float64(
     for size in SIZES:
         pixels = noise(*size)
         before = pixels.copy()
-        found = differences(network.run(pixels), exact(name, pixels, 3))
+        found = differences(network.run(pixels), exact(name, pixels, 3, precision))
         assert within(found, bound), (size, found)
         assert np.array_equal(pixels, before)
     picture = sample_picture(64)
-    assert within(differences(network.run(picture), exact(name, picture, 3)), bound)
+    found = differences(network.run(picture), exact(name, picture, 3, precision))
+    assert within(found, bound), found
 
 
-@pytest.mark.parametrize(("backend", "precision"), WAYS)
-@pytest.mark.parametrize("name", ["loop-x3", "lrn-x2"])
+@pytest.mark.parametrize(("backend", "precision", "name"), WAYS_OF)
 def test_fewer_steps_of_the_same_file(
     catalogued: Path, exact: Any, backend: str, precision: str, name: str
 ) -> None:
@@ -164,9 +195,11 @@ def test_fewer_steps_of_the_same_file(
     for iters in (1, 2):
         network = opened(backend, name, precision=precision, iters=iters)
         output = network.run(pixels)
-        assert within(differences(output, exact(name, pixels, iters)), bound)
+        found = differences(output, exact(name, pixels, iters, precision))
+        assert within(found, bound), found
         # Planted: the picture of another step does not pass.
-        assert not within(differences(output, exact(name, pixels, 3 - iters)), bound)
+        other = exact(name, pixels, 3 - iters, precision)
+        assert not within(differences(output, other), bound)
 
 
 @pytest.mark.parametrize(("backend", "precision"), WAYS)
@@ -175,7 +208,7 @@ def test_control_other_weights_are_noticed(
 ) -> None:
     other = opened(backend, PLANTED[precision][0], precision=precision)
     pixels = sample_picture(32)
-    found = differences(other.run(pixels), exact("loop-x3", pixels, 3))
+    found = differences(other.run(pixels), exact("loop-x3", pixels, 3, precision))
     assert not within(found, BOUNDS[precision, "loop"])
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from loopsr.weights import catalogue
 FIRST = Candidate("onnxruntime", "float32")
 OTHER = Candidate("openvino", "float32")
 SHORT = Candidate("openvino", "bfloat16")
+INTEGERS = Candidate("onnxruntime", "int8")
 
 
 def row(candidate: Candidate, milliseconds: float, **facts: Any) -> dict[str, Any]:
@@ -51,8 +55,9 @@ def test_candidates() -> None:
     assert candidates()[0] == FIRST
     assert all(c.precision == "float32" for c in candidates(precision="float32"))
     assert {c.backend for c in candidates(precision="bfloat16")} == {"openvino", "torch"}
-    assert candidates("openvino") == [OTHER, SHORT]
-    assert candidates(kinds=["onnxruntime"]) == [FIRST]
+    assert candidates("openvino") == [OTHER, SHORT, Candidate("openvino", "int8")]
+    assert candidates(kinds=["onnxruntime"]) == [FIRST, INTEGERS]
+    assert {c.backend for c in candidates(precision="int8")} == {"onnxruntime", "openvino"}
     with pytest.raises(MissingExtraError, match=r"loopsr\[openvino\]"):
         candidates(precision="bfloat16", kinds=["onnxruntime"])
 
@@ -123,6 +128,86 @@ def test_precisions_of_an_upscaler(weights: Path, photo: Any) -> None:
         Upscaler(precision="float23")
     with pytest.raises(UsageError, match="no file with 8-bit integers"):
         Upscaler("loop-x2", precision="int8")
+
+
+@pytest.fixture
+def with_twin(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Path]:
+    """(scores of `loop-x2`, scores of its twin) -> a catalogue; the twin is only called so."""
+
+    def make(own: dict[str, float], twins: dict[str, float]) -> Path:
+        from loopsr.export.package import rewrite_card
+
+        for path in weights.glob("*.*"):
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        for name, scores in (("loop-x2.int8", twins), ("loop-x2", own)):
+            shutil.copy(weights / "loop-x2.onnx", tmp_path / f"{name}.onnx")
+            found = {key: {"psnr_y": value} for key, value in scores.items()}
+            card = dataclasses.replace(catalogue.card("loop-x2"), name=name, scores=found)
+            rewrite_card(tmp_path, card)
+        catalogue.write_index(tmp_path)
+        monkeypatch.setattr(catalogue, "FOLDER", tmp_path)
+        return tmp_path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("twins", "taken"),
+    [
+        ({"Set5": 36.95}, True),
+        ({"Set5": 36.94}, False),
+        ({"Set5": 37.1, "BSD100": 31.9}, False),
+        ({"Set14": 33.0}, False),
+        ({}, False),
+    ],
+)
+def test_the_twin_is_a_candidate_where_its_card_says_that_it_keeps_the_picture(
+    with_twin: Callable[..., Path], twins: dict[str, float], taken: bool
+) -> None:
+    folder = with_twin({"Set5": 37.0, "BSD100": 32.0}, twins)
+    networks = Upscaler("loop-x2", threads=1)._networks
+    ways = networks._ways("loop-x2", fine=False)
+    assert (INTEGERS in ways) == taken
+    assert ways[FIRST] == folder / "loop-x2.onnx"
+    if taken:
+        assert ways[INTEGERS] == folder / "loop-x2.int8.onnx"
+    assert INTEGERS not in networks._ways("loop-x2", fine=True)
+
+
+def test_integers_on_demand(with_twin: Callable[..., Path], photo: Any) -> None:
+    folder = with_twin({}, {})
+    for asked in (
+        {"model": "loop-x2", "precision": "int8"},
+        {"model": "loop-x2.int8"},
+        {"model": "loop-x2.int8", "precision": "int8", "backend": "openvino"},
+        {"model": folder / "loop-x2.int8.onnx"},
+        {"model": str(folder / "loop-x2.int8.onnx"), "precision": "int8"},
+    ):
+        upscaler = Upscaler(threads=1, **asked)
+        assert upscaler(photo(8, 9), scale=2).shape == (16, 18, 3)
+        networks = upscaler._networks
+        card = networks.card(str(asked["model"]))
+        assert card.name == "loop-x2.int8"
+        ((*_, candidate),) = networks._open
+        assert candidate == (asked.get("backend", "onnxruntime"), "int8")
+        deep = networks._ways(networks._names[card.name], fine=True)
+        assert {c.precision for c in deep} == {"int8"}  # asked for by name: it is what runs
+    for refused in ("float32", "bfloat16"):
+        with pytest.raises(UsageError, match="computes in 8-bit integers"):
+            Upscaler("loop-x2.int8", precision=refused)
+    with pytest.raises(UsageError, match="no layers of 8-bit integers"):
+        Upscaler(folder / "loop-x2.onnx", precision="int8")
+    with pytest.raises(UsageError, match="pass --backend onnxruntime or openvino"):
+        Upscaler("loop-x2", precision="int8", backend="ncnn")
+
+
+def test_a_picture_that_is_none_is_not_taken_in_integers() -> None:
+    rows = [row(FIRST, 9), row(INTEGERS, 1) | {"rms": 0.02, "largest": 0.5}]
+    assert decide(rows, FIRST) == INTEGERS
+    rows[1]["rms"] = 0.05
+    assert decide(rows, FIRST) == FIRST
 
 
 def test_deep_pictures_are_computed_in_float32(weights: Path, photo: Any) -> None:

@@ -59,6 +59,7 @@ def test_overrides() -> None:
         ("ema=1", UsageError, "ema is 1.0"),
         ("grow=1.5", UsageError, "grow is 1.5"),
         ("beyond=-1", UsageError, "beyond is -1"),
+        ("quantize=int4", UnknownNameError, "did you mean int8"),
         ("choices=0", UsageError, "choices is 0"),
         ("optim.decay=0", UsageError, r"optim.decay is 0.0, expected a share 0 < x <= 1"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -82,6 +83,23 @@ def test_stopped_run_ends_in_the_same_bits(
         assert {k: whole[k] for k in ("step", "psnr_y")} == {
             k: parts[k] for k in ("step", "psnr_y")
         }
+
+
+def test_a_stopped_run_in_8_bit_integers_ends_in_the_same_bits(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"width": 6, "depth": 2}
+    recipe = dataclasses.replace(RECIPE, network="loop", network_config=config, quantize="int8")
+    run(pictures, tmp_path / "whole", recipe)
+    kill_in(monkeypatch, 4)
+    with pytest.raises(Killed):
+        run(pictures, tmp_path / "parts", recipe)
+    run(pictures, tmp_path / "parts", recipe)
+    assert_same(final(tmp_path / "whole"), final(tmp_path / "parts"))
+    grids = final(tmp_path / "whole")["net.network.cell.0.out_step"]
+    assert (grids != 0).all()
+    with pytest.raises(TrainingError, match="other recipe"):
+        run(pictures, tmp_path / "whole", dataclasses.replace(recipe, quantize=None))
 
 
 def test_control_a_lost_sampler_state_is_noticed(

@@ -26,12 +26,17 @@ from loopsr.engine.backends import BACKENDS, EXTRAS, PRECISIONS, installed
 from loopsr.engine.machine import cpu_features, cpu_name
 from loopsr.errors import MissingExtraError
 from loopsr.io.cache import cache_folder
+from loopsr.weights import catalogue
 
 # A shorter precision is taken unasked only up to this root mean square difference, and nowhere more
 # than four grey levels, on a picture full of the hardest edges. Photographs differ by less, about
 # as much as the rounding to 8 bits adds (0.29 levels); docs/guide/speed.md has the figures.
 MOST_RMS = 0.5 / 255
 MOST_DIFFERENCE = 4 / 255
+# 8-bit integers are taken unasked only where the cards of a network and its twin show that this
+# costs no more PSNR on any set. Their picture then only has to be recognisable: root mean square.
+MOST_LOSS = 0.05  # dB
+MOST_INT8_RMS = 10 / 255
 # Another than the first must save this share of the time, or noise would choose.
 _GAIN = 0.1
 # Multiply-accumulates a thread from which a measurement is worth its second: some 5 to 10 seconds.
@@ -71,6 +76,18 @@ def candidates(
         able = [n for n in EXTRAS if precision in (None, *PRECISIONS[n])]
         raise MissingExtraError(f"computing in {precision or 'float32'}", EXTRAS[able[0]])
     return sorted(found, key=lambda c: (c.precision != "float32", list(BACKENDS).index(c.backend)))
+
+
+def good_twin(card: ModelCard) -> str | None:
+    """The twin in 8-bit integers that may be taken for a model that ships; None when there is none
+    or when it was not measured on the same sets, or loses more than ``MOST_LOSS`` on one."""
+    name = card.name + catalogue.INT8_TAG
+    if name not in catalogue.names():
+        return None
+    twin = catalogue.card(name)
+    shared = card.scores.keys() & twin.scores.keys()
+    losses = [card.scores[key]["psnr_y"] - twin.scores[key]["psnr_y"] for key in shared]
+    return name if losses and round(max(losses), 4) <= MOST_LOSS else None
 
 
 def worth_measuring(work: float, threads: int) -> bool:
@@ -123,6 +140,8 @@ def decide(rows: Sequence[Mapping[str, Any]], first: Candidate) -> Candidate:
 
 def is_faithful(row: Mapping[str, Any]) -> bool:
     """Whether the picture is the same to the eye; figures are shares of white."""
+    if row.get("precision") == "int8":  # judged by its card before it became a candidate
+        return bool(row["rms"] <= MOST_INT8_RMS)
     return bool(row["rms"] <= MOST_RMS and row["largest"] <= MOST_DIFFERENCE)
 
 

@@ -13,7 +13,6 @@ from loopsr.engine.adaptive import Adaptive
 from loopsr.engine.backends import (
     BACKENDS,
     FILES,
-    INT8,
     PRECISIONS,
     STEPWISE,
     Backend,
@@ -22,9 +21,9 @@ from loopsr.engine.backends import (
     open_backend,
     open_stepwise,
 )
-from loopsr.engine.choice import Candidate, candidates, choose, worth_measuring
+from loopsr.engine.choice import Candidate, candidates, choose, good_twin, worth_measuring
 from loopsr.engine.runners import Runner, Whole
-from loopsr.errors import UnknownNameError, WeightsError
+from loopsr.errors import UnknownNameError, UsageError, WeightsError
 from loopsr.weights import catalogue
 
 AUTO = "auto"
@@ -42,9 +41,9 @@ class Networks:
         if backend not in (AUTO, *BACKENDS):
             raise UnknownNameError("backend", backend, [AUTO, *BACKENDS])
         known = sorted({name for names in PRECISIONS.values() for name in names})
-        if precision not in (AUTO, _INT8, *known):
-            raise UnknownNameError("precision", precision, [AUTO, _INT8, *known])
-        if backend != AUTO and precision in known:
+        if precision not in (AUTO, *known):
+            raise UnknownNameError("precision", precision, [AUTO, *known])
+        if backend != AUTO and precision != AUTO:
             check_precision(backend, precision)
         self._backend = None if backend == AUTO else backend
         self._precision = precision
@@ -109,6 +108,7 @@ class Networks:
                 if self._precision == _INT8 and not catalogue.is_path(model):
                     name = catalogue.int8_name(model)
                 card, path = catalogue.find(name, kind=self._kind(name))
+                _check_integers(card, self._precision)
                 # Stages know their model by the name on its card.
                 self._names[card.name] = name
                 self._files[model] = self._files[card.name] = card, path
@@ -156,17 +156,38 @@ class Networks:
         return self._cut[key]
 
     def _file(self, card: ModelCard, chosen: Candidate) -> Path:
-        return catalogue.find(self._names[card.name], kind=FILES[chosen.backend])[1]
+        return self._ways(self._names[card.name], fine=False)[chosen]
 
     def _ways(self, name: str, *, fine: bool) -> dict[Candidate, Path]:
         """The backends and precisions that may run a model, each with the file that it reads."""
-        precision: str | None = self._precision
-        if precision == _INT8 or (precision == AUTO and fine):
-            precision = "float32"  # 8 bits are in the file, what is left computes in float32
-        elif precision == AUTO:
-            precision = None
-        kinds = list(INT8) if self._precision == _INT8 else list(BACKENDS)
+        precision = None if self._precision == AUTO else self._precision
+        card = catalogue.card(name)
+        if catalogue.is_int8(card.name):
+            precision = _INT8
+        elif precision is None and fine:
+            precision = "float32"
+        kinds = list(BACKENDS)
         if catalogue.is_path(name):
             kinds = [kind for kind in kinds if name.endswith(FILES[kind])]
         found = candidates(self._backend, precision, kinds=kinds)
-        return {c: catalogue.find(name, kind=FILES[c.backend])[1] for c in found}
+        twin = good_twin(card) if precision is None and not catalogue.is_path(name) else None
+        models = {c: twin if c.precision == _INT8 and precision is None else name for c in found}
+        return {
+            candidate: catalogue.find(model, kind=FILES[candidate.backend])[1]
+            for candidate, model in models.items()
+            if model is not None
+        }
+
+
+def _check_integers(card: ModelCard, precision: str) -> None:
+    """Raise ``UsageError`` where the file cannot be run in what was asked for."""
+    if precision == _INT8 and not catalogue.is_int8(card.name):
+        raise UsageError(
+            f"{card.name} has no layers of 8-bit integers; leave --precision out, or make a file "
+            "that has: python -m loopsr.export.quantize"
+        )
+    if precision not in (AUTO, _INT8) and catalogue.is_int8(card.name):
+        raise UsageError(
+            f"{card.name} computes in 8-bit integers, {precision} was asked for; leave --precision "
+            f"out, or pass --model {card.name.removesuffix(catalogue.INT8_TAG)}"
+        )

@@ -121,21 +121,22 @@ def full_name(name: str, scale: int | None) -> str:
 
 
 def _ours(model: str | Path, scale: int | None, how: _How) -> OpenModel:
-    upscaler = Upscaler(
-        model,
-        threads=how.threads,
-        backend=how.backend or AUTO,
-        precision=how.precision or AUTO,
-        # A network is measured as it is, not with the steps that each part of a picture needs.
-        quality=None if how.iters else BEST,
-        iters=how.iters,
-    )
     backend = how.backend or ("torch" if str(model).endswith(".safetensors") else "onnxruntime")
     int8 = how.precision == _INT8
     name = catalogue.int8_name(str(model)) if int8 and not catalogue.is_path(model) else model
     card, path = catalogue.find(name, kind=FILES[backend])
+    # What is measured is this file, so nothing shorter is taken unasked, however fast.
+    precision = how.precision or (_INT8 if catalogue.is_int8(card.name) else "float32")
+    upscaler = Upscaler(
+        model,
+        threads=how.threads,
+        backend=how.backend or AUTO,
+        precision=precision,
+        # A network is measured as it is, not with the steps that each part of a picture needs.
+        quality=None if how.iters else BEST,
+        iters=how.iters,
+    )
     factor = scale or card.scale
-    precision = "float32" if how.precision is None or int8 else how.precision
 
     def run(image: Pixels) -> Pixels:
         return upscaler(image, scale=factor)

@@ -12,13 +12,14 @@ from loopsr.card import CARD_KEY, ModelCard
 from loopsr.errors import MissingExtraError
 from loopsr.export.golden import write_golden
 from loopsr.export.onnx import check_parity, export_onnx
+from loopsr.layers.fake_quant import FakeQuantised
 from loopsr.models import count_parameters, create, macs_per_pixel
 from loopsr.weights import catalogue
 
 
 def make_card(network: nn.Module, *, name: str, kind: str, **facts: Any) -> ModelCard:
     """The card of a network: its own facts are measured, the rest (data, training...) is given."""
-    net: Any = network.cpu()
+    net: Any = network.plain() if isinstance(network, FakeQuantised) else network.cpu()
     config = net.config()
     halo_per_step, macs_per_step = _per_step(net, kind)
     return ModelCard(
@@ -49,7 +50,9 @@ def _per_step(network: Any, kind: str) -> tuple[int | None, int | None]:
 def write_package(network: nn.Module, folder: Path, *, card: ModelCard) -> dict[str, Path]:
     """Write weights, ONNX twin and golden tensors of ``network`` into ``folder``.
 
-    Returns the path of each file. Raises ``TrainingError`` when the twin computes something else.
+    Of a ``FakeQuantised`` network there are no safetensors: they would be the floats before
+    rounding. Returns the path of each file. Raises ``TrainingError`` when the twin computes
+    something else.
     """
     paths = {
         "safetensors": folder / f"{card.name}.safetensors",
@@ -58,17 +61,22 @@ def write_package(network: nn.Module, folder: Path, *, card: ModelCard) -> dict[
     }
     paths["golden"].parent.mkdir(parents=True, exist_ok=True)
     network = network.eval().cpu().float()
+    if isinstance(network, FakeQuantised):
+        network.shorten()
     export_onnx(network, paths["onnx"], card=card)
     check_parity(network, paths["onnx"])
-    tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
-    # Bytes, because save_file writes a file that only its owner may read.
-    paths["safetensors"].write_bytes(save(tensors, {CARD_KEY: card.to_json()}))
+    if isinstance(network, FakeQuantised):
+        del paths["safetensors"]
+    else:
+        tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
+        # Bytes, because save_file writes a file that only its owner may read.
+        paths["safetensors"].write_bytes(save(tensors, {CARD_KEY: card.to_json()}))
     write_golden(network, paths["golden"])
     return paths
 
 
 def rewrite_card(folder: Path, card: ModelCard) -> None:
-    """Give the two weight files of ``card.name`` in ``folder`` another card; the rest stays.
+    """Give the weight files of ``card.name`` in ``folder`` another card; the rest stays.
 
     Raises ``MissingExtraError``, ``WeightsError``. The index of what ships has to be written anew.
     """
@@ -84,8 +92,9 @@ def rewrite_card(folder: Path, card: ModelCard) -> None:
         model.metadata_props.add(key=key, value=value)
     path.write_bytes(model.SerializeToString())
     path = folder / f"{card.name}.safetensors"
-    tensors = load(catalogue.read_bytes(path))
-    path.write_bytes(save(tensors, {CARD_KEY: card.to_json()}))
+    if path.exists():  # none of networks of 8-bit integers
+        tensors = load(catalogue.read_bytes(path))
+        path.write_bytes(save(tensors, {CARD_KEY: card.to_json()}))
 
 
 def install(network: nn.Module, *, card: ModelCard) -> dict[str, Path]:

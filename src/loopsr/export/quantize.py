@@ -1,12 +1,11 @@
-"""A twin of an ONNX file whose convolutions compute with 8-bit integers.
+"""A network in 8-bit integers without any training: grids for the features, nothing else.
 
     python -m loopsr.export.quantize loop-x2 --calibration FOLDER -o loop-x2.int8.onnx
 
-Static, weights a channel, activations a tensor, in ONNX's QDQ form, which ONNX Runtime and OpenVINO
-run on integer units. The ranges of the activations are those that occur on crops of the
-calibration pictures, which are reduced as in training. Head and tail stay in float32: they have few
-weights, and their rounding would show in the picture. Without training that knows of the rounding,
-the networks lose more than a decibel (docs/log.md), so none such ships.
+All convolutions that a ReLU follows are converted (``loopsr.layers.fake_quant``); head, tail and
+the sums between stay as they are. The grids are those with the least square error on crops of the
+calibration pictures, which are reduced as in training. The recipes ``loop_int8_xN`` train on from
+there (docs/log.md).
 """
 
 from __future__ import annotations
@@ -17,79 +16,74 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from loopsr.card import CARD_KEY, ModelCard
+from loopsr.card import ModelCard
 from loopsr.data.degrade import pipeline
 from loopsr.data.pairs import Sampler
 from loopsr.data.sources import find_pictures, load_pairs
 from loopsr.errors import LoopsrError, MissingExtraError, UsageError
 from loopsr.weights import catalogue
 
-CROPS = 64
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from loopsr.layers.fake_quant import FakeQuantised
+
+BATCHES, _BATCH = 16, 8
 _PATCH = 48  # input pixels
 
 
 def quantise(model: str | Path, target: Path, *, pictures: Sequence[str | Path]) -> ModelCard:
-    """Write the int8 twin of ``model`` (a name or an ONNX file) to ``target``; returns its card.
+    """Write the int8 twin of ``model`` (a name or a safetensors file); returns its card.
 
     ``pictures`` are folders of sharp pictures. Raises ``UsageError``, ``WeightsError``,
-    ``MissingExtraError``.
+    ``MissingExtraError``, ``TrainingError`` when the file computes something else.
     """
-    card, source = catalogue.find(model)
-    if card.name.endswith(catalogue.INT8_TAG):
-        raise UsageError(f"{card.name} computes with integers already; pass the float32 model")
     if target.exists():
         raise UsageError(f"{target} exists; pass another -o or remove it")
+    if catalogue.is_path(model) and Path(model).suffix != ".safetensors":
+        raise UsageError(f"{model} is no .safetensors file; pass that of the network, or its name")
+    if catalogue.is_int8(str(model)):
+        raise UsageError(f"{model} computes with integers already; pass the float32 model")
+    card, source = catalogue.find(model, kind="safetensors")
     try:
-        import onnx
-        from onnxruntime import quantization  # type: ignore[import-untyped]
-        from onnxruntime.quantization.shape_inference import (  # type: ignore[import-untyped]
-            quant_pre_process,
-        )
+        from loopsr.export.onnx import check_parity, export_onnx
     except ImportError as error:
         raise MissingExtraError("quantising", "train") from error
-    twin = dataclasses.replace(card, name=card.name + catalogue.INT8_TAG, scores={})
+    network = _network(card, source)
+    network.calibrate(_crops(card, pictures))
+    network.eval().shorten()
+    twin = dataclasses.replace(card, name=card.name + catalogue.INT8_TAG, scores={}, measured={})
     with tempfile.TemporaryDirectory(prefix="loopsr-", dir=target.parent) as folder:
-        prepared, done = Path(folder) / "prepared.onnx", Path(folder) / "done.onnx"
-        quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        convolutions = [n.name for n in onnx.load(prepared).graph.node if n.op_type == "Conv"]
-        quantization.quantize_static(
-            prepared,
-            done,
-            _reader(_crops(card, pictures), quantization.CalibrationDataReader),
-            per_channel=True,
-            op_types_to_quantize=["Conv"],
-            nodes_to_exclude=[convolutions[0], convolutions[-1]],
-            activation_type=quantization.QuantType.QUInt8,
-            calibrate_method=quantization.CalibrationMethod.MinMax,
-            extra_options={"CalibMovingAverage": True},  # docs/log.md: the best of four
-        )
-        made = onnx.load(done)
-        del made.metadata_props[:]
-        made.metadata_props.add(key=CARD_KEY, value=twin.to_json())
-        made.producer_name, made.producer_version = "loopsr", ""
-        made.graph.name = twin.name
-        done.write_bytes(made.SerializeToString())
+        done = Path(folder) / "done.onnx"
+        export_onnx(network, done, card=twin)
+        check_parity(network, done)
         done.replace(target)
     return twin
 
 
-def _crops(card: ModelCard, pictures: Sequence[str | Path]) -> Iterator[dict[str, Any]]:
-    """``CROPS`` seeded inputs of the network: {"lr": float32 (1, 3, 48, 48) in [0, 1]}."""
+def _network(card: ModelCard, source: Path) -> FakeQuantised:
+    from safetensors.torch import load_file
+
+    from loopsr.layers.fake_quant import FakeQuantised
+    from loopsr.models import create
+
+    network = create(card.network, **card.config)
+    network.load_state_dict(load_file(source))
+    return FakeQuantised(network)
+
+
+def _crops(card: ModelCard, pictures: Sequence[str | Path]) -> Iterator[Tensor]:
+    """Seeded inputs of the network: ``BATCHES`` of float32 (8, 3, 48, 48) in [0, 1]."""
+    import torch
+
     steps = pipeline(card.degradation)
     pairs = load_pairs(find_pictures(pictures), scale=card.scale, steps=steps)
-    sampler = Sampler(pairs, batch=1, patch=_PATCH, seed=0)
-    for _ in range(CROPS):
+    sampler = Sampler(pairs, batch=_BATCH, patch=_PATCH, seed=0)
+    for _ in range(BATCHES):
         lr, _ = sampler.draw()
-        yield {"lr": np.divide(lr.transpose(0, 3, 1, 2), 255, dtype=np.float32)}
-
-
-def _reader(crops: Iterator[dict[str, Any]], base: Any) -> Any:
-    """The crops as ONNX Runtime wants them: an object of its class ``base``."""
-    return type("Reader", (base,), {"get_next": lambda self: next(crops, None)})()
+        yield torch.from_numpy(lr).permute(0, 3, 1, 2).float() / 255
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m loopsr.export.quantize", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("model", help="name of `loopsr models`, or an ONNX file")
+    parser.add_argument("model", help="name of `loopsr models`, or a .safetensors file")
     parser.add_argument("--calibration", nargs="+", required=True, help="folders of pictures")
     parser.add_argument("-o", "--output", type=Path, required=True, help="ONNX file to write")
     options = parser.parse_args(argv)

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from loopsr.errors import UsageError
+from loopsr.layers import ConvReLU
 
 
 class Loop(nn.Module):
@@ -116,7 +117,7 @@ class Loop(nn.Module):
 
     def _run_cell(self, features: Tensor, step: int) -> Tensor:
         for layer in self._chain(step):
-            features = F.relu(layer(features))
+            features = layer(features)
         return features
 
     def _steps(self, first: Tensor, iters: int | None) -> Iterator[Tensor]:
@@ -152,4 +153,4 @@ class Loop(nn.Module):
 
 
 def _convolutions(width: int, count: int) -> nn.ModuleList:
-    return nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(count))
+    return nn.ModuleList(ConvReLU(width, width, 3, padding=1) for _ in range(count))

@@ -20,6 +20,9 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
         ("loop_finish", "finish", {"size": ""}, (2, 3, 4)),
         ("loop_s_finish", "finish", {"size": "s"}, (2, 3, 4)),
         ("loop_xs_finish", "finish", {"size": "xs"}, (2, 3, 4)),
+        ("loop_int8", "int8", {"size": ""}, (2, 3, 4)),
+        ("loop_s_int8", "int8", {"size": "s"}, (2, 3, 4)),
+        ("loop_xs_int8", "int8", {"size": "xs"}, (2, 3, 4)),
         ("loop_photo", "photo", {}, (2, 4)),
         ("lrn", "lrn", {}, (2, 3, 4)),
     )

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from loopsr.errors import TrainingError, WeightsError, first_line
+from loopsr.layers.fake_quant import FakeQuantised
 from loopsr.models import create
 from loopsr.train.recipe import Recipe
 from loopsr.weights import catalogue
@@ -138,6 +139,8 @@ def averaged_network(path: Path) -> tuple[nn.Module, Recipe, dict[str, Any]]:
     state = read_state(path)
     recipe = Recipe.from_json(state["recipe"])
     network = create(recipe.network, scale=recipe.scale, **recipe.network_config)
+    if recipe.quantize:
+        network = FakeQuantised(network)
     network.load_state_dict(_below(load_tensors(path)[0], "ema."))
     return network.eval(), recipe, state
 

@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 # Settings that a stopped run may change: they decide nothing about its weights.
 FREE_SETTINGS = ("data", "description", "paper", "save_every", "validate_every")
+QUANTIZE = ("int8",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,7 @@ class Recipe:
     patch: int = 32
     choices: int = 1  # crops that are drawn for one; that with the most detail is taken
     ema: float = 0.999
+    quantize: str | None = None  # int8: train what 8-bit integers compute, and export that
     precision: str = "auto"  # auto: bfloat16 where the processor has it; float32; bfloat16
     seed: int = 0
     warm_start: str | None = None  # name or path of a safetensors file
@@ -84,6 +86,8 @@ class Recipe:
         for key in (*counts, "validate_every", "save_every"):
             if getattr(self, key) < 1:
                 raise UsageError(f"{key} is {getattr(self, key)}, at least 1 was expected")
+        if self.quantize not in (None, *QUANTIZE):
+            raise UnknownNameError("kind of quantize", str(self.quantize), QUANTIZE)
         if not 0 <= self.ema < 1:
             raise UsageError(f"ema is {self.ema}, expected 0 <= ema < 1; try 0.999")
         if self.seconds is not None and not self.seconds > 0:

@@ -18,6 +18,7 @@ from loopsr.data.degrade import pipeline
 from loopsr.data.pairs import Sampler
 from loopsr.data.sources import Pairs, find_pictures, load_pairs
 from loopsr.errors import TrainingError
+from loopsr.layers.fake_quant import FakeQuantised
 from loopsr.models import create
 from loopsr.train import average
 from loopsr.train.checkpoint import load_run, read_state, save_run, warm_start
@@ -31,6 +32,7 @@ from loopsr.train.validate import to_tensor
 log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
 VALIDATION_PICTURES = 10
+CALIBRATION_BATCHES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,8 @@ def begin(
     if recipe.warm_start and not resumed:
         left_out = warm_start(network, recipe.warm_start)
         log.info("warm start from %s, fresh: %s", recipe.warm_start, ", ".join(left_out) or "none")
+    if recipe.quantize:
+        network = FakeQuantised(network)
     network.to(world.place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimisers = make_optimisers(network, recipe.optim)
     sampler = Sampler(
@@ -90,6 +94,8 @@ def begin(
         choices=recipe.choices,
         part=(world.rank, world.size),
     )
+    if isinstance(network, FakeQuantised) and not resumed:
+        network.calibrate(_calibration(recipe, pairs, world.place))
     ema = average.start(network)
     if resumed:
         state = load_run(checkpoint, network=network, ema=ema, optimisers=optimisers)
@@ -105,6 +111,13 @@ def begin(
         state=state,
         checkpoint=checkpoint,
     )
+
+
+def _calibration(recipe: Recipe, pairs: Pairs, place: torch.device) -> Iterable[Tensor]:
+    """Inputs whose features decide the first grids: the same in every process."""
+    sampler = Sampler(pairs, batch=recipe.batch, patch=recipe.patch, seed=recipe.seed + 1)
+    for _ in range(CALIBRATION_BATCHES):
+        yield to_tensor(sampler.draw()[0]).to(place)
 
 
 def _drawer(

@@ -80,12 +80,17 @@ def find(model: str | Path, *, kind: str = "onnx") -> tuple[ModelCard, Path]:
     return read_card(path), path
 
 
+def is_int8(name: str) -> bool:
+    """Whether the name on a card is that of a network with layers of 8-bit integers."""
+    return name.endswith(INT8_TAG)
+
+
 def int8_name(name: str) -> str:
     """The name of the model's twin with layers of 8-bit integers.
 
     Raises ``UsageError`` when there is none.
     """
-    twin = name if name.endswith(INT8_TAG) else name + INT8_TAG
+    twin = name if is_int8(name) else name + INT8_TAG
     if twin not in _index():
         raise UsageError(
             f"{name} has no file with 8-bit integers; pass --precision float32, or as --model "

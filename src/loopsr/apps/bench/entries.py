@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from loopsr.engine.backends import BACKENDS, INT8, PRECISIONS, installed
+from loopsr.engine.backends import BACKENDS, PRECISIONS, installed
 from loopsr.engine.opener import OpenModel, full_name, is_file, open_model
 from loopsr.errors import UnknownNameError, UsageError
 from loopsr.ops.resize import KERNELS
@@ -150,14 +150,14 @@ def _of_model(
 
 def _ways(model: str) -> dict[str, tuple[str, ...]]:
     """backend -> precisions in which it can run a model, by the model's kind."""
+    integers: dict[str, tuple[str, ...]] = {
+        name: ("int8",) for name, known in PRECISIONS.items() if "int8" in known
+    }
+    floats = {n: tuple(p for p in known if p != "int8") for n, known in PRECISIONS.items()}
     if not is_file(model):
         if model.endswith(catalogue.INT8_TAG):
-            return dict.fromkeys(INT8, ("int8",))
-        has_twin = model + catalogue.INT8_TAG in catalogue.names()
-        return {
-            name: (*known, "int8") if has_twin and name in INT8 else known
-            for name, known in PRECISIONS.items()
-        }
+            return integers
+        return PRECISIONS if model + catalogue.INT8_TAG in catalogue.names() else floats
     path = Path(model)
     ours = catalogue.holds_card(path)
     if path.suffix != ".onnx":
@@ -165,8 +165,8 @@ def _ways(model: str) -> dict[str, tuple[str, ...]]:
     if not ours:
         return _FOREIGN
     if catalogue.card(model).name.endswith(catalogue.INT8_TAG):
-        return dict.fromkeys(INT8, ("int8",))
-    return {name: known for name, known in PRECISIONS.items() if name != "torch"}
+        return integers
+    return {name: known for name, known in floats.items() if name != "torch"}
 
 
 def _with_steps(entries: Sequence[Entry], iters: Sequence[int]) -> list[Entry]:

@@ -30,15 +30,14 @@ FILES: dict[str, str] = {
     "ncnn": "onnx",
     "torch": "safetensors",
 }
-# What a backend can compute in, its usual one first. 8 bits are a matter of the file, not of this.
+# What a backend can compute in, its usual one first. For "int8" it reads another file, the model's
+# twin (see ``loopsr.weights.catalogue.int8_name``), whose other layers compute in float32.
 PRECISIONS: dict[str, tuple[str, ...]] = {
-    "onnxruntime": ("float32",),
-    "openvino": ("float32", "bfloat16"),
+    "onnxruntime": ("float32", "int8"),
+    "openvino": ("float32", "bfloat16", "int8"),
     "ncnn": ("float32",),
     "torch": ("float32", "bfloat16"),
 }
-# Which backends read files with layers of 8-bit integers.
-INT8 = ("onnxruntime", "openvino")
 # Which backends can stop after a step and go on from there with a part of the picture.
 STEPWISE: dict[str, str] = {
     "onnxruntime": "loopsr.engine.backends.onnxruntime:open_stepwise",
@@ -93,7 +92,8 @@ def open_backend(
     """Load the network of ``path`` with the runtime ``name``.
 
     ``threads`` None takes the cores that this process really has; ``iters`` stops the loop early,
-    1 to ``card.iters``; ``precision`` is "float32" or "bfloat16", what the network computes in.
+    1 to ``card.iters``; ``precision`` is what the network computes in: "float32", "bfloat16" or,
+    when ``path`` is a file of 8-bit integers, "int8".
     Raises ``UnknownNameError``, ``UsageError``, ``MissingExtraError``, ``WeightsError`` for a file
     that the runtime cannot load.
     """

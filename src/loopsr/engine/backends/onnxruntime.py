@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: what every installation has. Computes in float32."""
+"""ONNX Runtime on the CPU: what every installation has. float32 and int8."""
 
 from __future__ import annotations
 

@@ -1,0 +1,160 @@
+"""Write the grids of a fake-quantised network into its ONNX graph, in ONNX's QDQ form.
+
+Around each convolution of 8-bit integers stand QuantizeLinear and DequantizeLinear: its features
+are uint8 with a step a tensor, its weights int8 with a step an output channel, its bias int32 with
+the product of both steps. ONNX Runtime and OpenVINO join them into one integer layer. Features are
+rounded after the ReLU: before it, what is negative would take most of the 256 values.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from loopsr.errors import TrainingError
+from loopsr.layers.fake_quant import FakeQuantConvReLU, FakeQuantised, step_of
+
+Numbers = NDArray[Any]
+_MANY = 256  # numbers, from which a shorter type saves more than the node that it takes
+
+
+def write_grids(graph: Any, network: FakeQuantised) -> None:
+    """Give the layers of an ``onnx.GraphProto`` of the plain network their grids.
+
+    Layers are known by the names of their weights, their runs by the order of the nodes. Raises
+    ``TrainingError`` when the graph runs them less or more often than the network.
+    """
+    layers = {f"{name}.weight": layer for name, layer in network.layers().items()}
+    runs = dict.fromkeys(layers, 0)
+    ahead: dict[str, float] = {}  # the step of what a ReLU will make of a convolution
+    nodes: list[Any] = []
+    for node in graph.node:
+        name = node.input[1] if node.op_type == "Conv" else ""
+        if name in layers:
+            layer, run = layers[name], runs[name]
+            if run >= len(layer.slots):
+                raise _other_runs()
+            nodes += _make_integer(graph, node, layer, run=run)
+            ahead[node.output[0]] = _numbers(step_of(layer.out_step[run])).item()
+            runs[name] += 1
+        nodes.append(node)
+        if node.op_type == "Relu" and node.input[0] in ahead:
+            value, step = node.output[0], ahead.pop(node.input[0])
+            node.output[0] = f"{value}:f"
+            nodes += _rounding(graph, node.output[0], value, step, 0)
+    if ahead or runs != {name: len(layer.slots) for name, layer in layers.items()}:
+        raise _other_runs()
+    _replace(graph, [*_store_short(graph), *nodes])
+
+
+def _other_runs() -> TrainingError:
+    return TrainingError(
+        "the graph does not run its layers of 8-bit integers as the network does; "
+        "give the network the same layers in every step"
+    )
+
+
+def _store_short(graph: Any) -> list[Any]:
+    """Store as float16 what fits it exactly and is large; returns the nodes that widen it again."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        numbers = numpy_helper.to_array(tensor)
+        short = numbers.astype(np.float16)
+        if numbers.size > _MANY and np.array_equal(short.astype(np.float32), numbers):
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(short, f"{name}:h"))
+            nodes.append(helper.make_node("Cast", [f"{name}:h"], [name], to=TensorProto.FLOAT))
+    return nodes
+
+
+def _make_integer(graph: Any, node: Any, layer: FakeQuantConvReLU, *, run: int) -> list[Any]:
+    """Put the three inputs of a convolution on grids; returns the nodes that come before it."""
+    nodes: list[Any] = []
+    name = node.input[1]
+    step, zero = (_numbers(number).item() for number in layer.in_grid(run))
+    if layer.slots[run] is not None:
+        value = f"{node.input[0]}:{node.output[0]}"
+        nodes += _rounding(graph, node.input[0], value, step, round(zero))
+        node.input[0] = value
+    weight_step = _numbers(layer.weight_step())
+    if run == 0:
+        whole = np.round(_numbers(layer.rounded_weight()) / weight_step.reshape(-1, 1, 1, 1))
+        nodes.append(_dequantise(graph, name, whole.astype(np.int8), weight_step))
+    node.input[1] = f"{name}:f"
+    if layer.bias is not None and len(node.input) > 2:  # exporters leave zeros out
+        bias_step = weight_step * np.float32(step)
+        whole = np.round(_numbers(layer.bias).astype(np.float64) / bias_step)
+        nodes.append(
+            _dequantise(graph, f"{node.input[2]}:{run}", whole.astype(np.int32), bias_step)
+        )
+        node.input[2] = nodes[-1].output[0]
+    return nodes
+
+
+def _rounding(graph: Any, value: str, rounded: str, step: float, zero: int) -> list[Any]:
+    """The two nodes that make ``rounded`` of ``value``."""
+    from onnx import helper
+
+    grid = [f"{rounded}:s", f"{rounded}:z"]
+    _add_tensor(graph, grid[0], np.array(step, np.float32))
+    _add_tensor(graph, grid[1], np.array(zero, np.uint8))
+    return [
+        helper.make_node("QuantizeLinear", [value, *grid], [f"{rounded}:q"]),
+        helper.make_node("DequantizeLinear", [f"{rounded}:q", *grid], [rounded]),
+    ]
+
+
+def _dequantise(graph: Any, name: str, whole: Numbers, step: Numbers) -> Any:
+    """The node that makes floats of integers that are stored, a step a channel."""
+    from onnx import helper
+
+    _add_tensor(graph, f"{name}:q", whole)
+    _add_tensor(graph, f"{name}:s", step)
+    inputs = [f"{name}:q", f"{name}:s"]
+    return helper.make_node("DequantizeLinear", inputs, [f"{name}:f"], axis=0)
+
+
+def _add_tensor(graph: Any, name: str, numbers: Numbers) -> None:
+    from onnx import numpy_helper
+
+    graph.initializer.append(numpy_helper.from_array(numbers, name))
+
+
+def _numbers(tensor: Tensor) -> NDArray[np.float32]:
+    return tensor.detach().cpu().numpy().astype(np.float32)
+
+
+def _replace(graph: Any, nodes: list[Any]) -> None:
+    """Make these the nodes of the graph, and drop the tensors that none of them reads."""
+    read = {name for node in nodes for name in node.input}
+    tensors = [tensor for tensor in graph.initializer if tensor.name in read]
+    for node in nodes:
+        _shorten(node)
+    for kind, items in (("node", nodes), ("initializer", tensors)):
+        copies = [type(item).FromString(item.SerializeToString()) for item in items]
+        del getattr(graph, kind)[:]
+        getattr(graph, kind).extend(copies)
+
+
+def _shorten(node: Any) -> None:
+    """Leave out what a convolution need not say, in a file that is to be small."""
+    from onnx import helper
+
+    node.name = ""
+    if node.op_type == "Conv":
+        usual = {"group": 1, "auto_pad": b"NOTSET", "strides": [1, 1], "dilations": [1, 1]}
+        said = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        kept = [
+            item
+            for item in node.attribute
+            if item.name != "kernel_shape" and said[item.name] != usual.get(item.name)
+        ]
+        del node.attribute[:]
+        node.attribute.extend(kept)
