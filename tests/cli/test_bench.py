@@ -65,6 +65,7 @@ def test_json_and_csv_agree(loopsr: Loopsr, sharp: Path) -> None:
     ("arguments", "hint"),
     [
         (["--size", "big"], "a size such as 320x180"),
+        (["--size", "99999x99999"], "pass a smaller --size"),
         (["--size", "0x9"], "a size such as 320x180"),
         (["--iters", "1;2"], "numbers such as 1,2"),
         (["--iters", "0"], "1 or more"),

@@ -20,15 +20,16 @@ from loopsr.apps.bench.memory import peak_memory
 from loopsr.apps.bench.report import Report, Row
 from loopsr.apps.bench.work import Work, count_work
 from loopsr.engine.backends import BACKENDS
-from loopsr.engine.machine import cores, cpu_features, cpu_name
+from loopsr.engine.machine import cores, cpu_features, cpu_name, free_memory
 from loopsr.engine.opener import OpenModel
-from loopsr.errors import BackendError, LoopsrError
+from loopsr.errors import BackendError, LoopsrError, UsageError
 from loopsr.metrics.psnr import psnr_y
 from loopsr.train.evaluate import mean_score, score_folder
 
 # Told what is being done now, and the fraction that is done.
 Tell = Callable[[str, float], None]
 Key = TypeVar("Key")
+_BYTES_PER_PIXEL = 2500  # the most that a network of ours takes
 _PAUSE = 0.01  # seconds before each run, so that threads of the last one have gone to sleep
 _METRICS = {"psnr_y": psnr_y}
 _SETS = ("Set5", "Set14", "BSD100")
@@ -49,10 +50,12 @@ def run(
     All take turns, ``rounds`` times after one run that does not count, together with the matrix
     products that show the machine's peak. ``data`` maps names of sets to folders of sharp pictures
     that are scored; without it the cards' scores are quoted, where the row is what the card
-    measured. Entries that cannot run here are named in the report. Raises ``LoopsrError`` when none
-    is left, and for whatever goes wrong later.
+    measured. Entries that cannot run here are named in the report. Raises ``UsageError`` for a
+    picture that does not fit into memory, ``LoopsrError`` when no entry is left, and for whatever
+    goes wrong later.
     """
     threads = threads or cores()
+    _check_memory(size)
     report = _report(entries, size, rounds, threads)
     models, runs = _opened(entries, size, threads, report, tell)
     works = {entry: count_work(model, size=size) for entry, model in models.items()}
@@ -98,6 +101,16 @@ def _report(entries: Sequence[Entry], size: tuple[int, int], rounds: int, thread
         size=size,
         rounds=rounds,
     )
+
+
+def _check_memory(size: tuple[int, int]) -> None:
+    """Refuse what the system would kill us for: networks run on the picture in one piece."""
+    need, free = size[0] * size[1] * _BYTES_PER_PIXEL, free_memory()
+    if need > free:
+        raise UsageError(
+            f"{size[0]}x{size[1]} pixels in one piece may take {need >> 20} MB, {free >> 20} are "
+            "free; pass a smaller --size"
+        )
 
 
 def _version(package: str) -> str | None:
