@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from loopsr.apps.bench import peaks
-from loopsr.cli import main
+from loopsr.apps.bench.report import Report, Row
+from loopsr.cli import bench, main
 
 from .conftest import Loopsr, photo
 
@@ -102,3 +103,32 @@ def test_names_with_controls_stay_on_their_line(loopsr: Loopsr, make_onnx: Any) 
     assert run.returncode == 0
     assert b"\x1b" not in run.stdout
     assert b"a\\x1b[31m" in run.stdout
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.99, False), (1.2, True)])
+def test_more_than_the_limit_is_explained(share: float, told: bool) -> None:
+    row = Row(
+        model="a",
+        kind="loopsr",
+        backend="ncnn",
+        precision="float32",
+        milliseconds=1,
+        quartiles=(1, 1),
+        fastest=1,
+        slowest=1,
+        frames_per_second=1000,
+        share=share,
+    )
+    report = Report(
+        date="",
+        version="",
+        machine={"processor": "a", "features": []},
+        packages={},
+        threads=1,
+        scale=2,
+        size=(1, 1),
+        rounds=1,
+        memory_gb_per_second=1.0,
+        rows=[row],
+    )
+    assert any("Above 100 %" in note for note in bench._notes(report)) is told

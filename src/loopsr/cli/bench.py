@@ -221,6 +221,11 @@ def _notes(report: Report) -> list[str]:
             for name, peak in report.peaks.items()
         )
         notes.append(f"Limit: {peaks}; memory {report.memory_gb_per_second:.1f} GB/s.")
+    if any((row.share or 0) > 1 for row in report.rows):
+        notes.append(
+            "Above 100 %: the runtime saves multiplications (Winograd), or the machine was busy "
+            "when its peak was measured."
+        )
     if any(not row.backend for row in report.rows):
         notes.append(
             "bicubic and lanczos are the exact ones that are scored, on one thread in double "
