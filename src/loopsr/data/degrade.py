@@ -77,7 +77,7 @@ PIPELINES: dict[str, tuple[Step, ...]] = {
         (
             "photo",
             {
-                "clean": 0.2,
+                "clean": 0.4,
                 "blur": [0.1, 0.7],
                 "noise": [0.5, 8.0],
                 "peak": [150.0, 5000.0],

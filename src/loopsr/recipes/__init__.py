@@ -24,6 +24,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
         ("loop_s_int8", "int8", {"size": "s"}, (2, 3, 4)),
         ("loop_xs_int8", "int8", {"size": "xs"}, (2, 3, 4)),
         ("loop_photo", "photo", {}, (2, 4)),
+        ("loop_photo_finish", "finish", {"spoilt": True}, (2, 4)),
         ("lrn", "lrn", {}, (2, 3, 4)),
     )
     for scale in scales

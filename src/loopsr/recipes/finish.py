@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from loopsr.recipes import loop
+from loopsr.recipes import loop, photo
 from loopsr.train.recipe import Recipe
 
 
-def recipe(*, scale: int, size: str = "") -> Recipe:
-    """Settings of the last steps of ``loop-xN``, ``loop-s-xN`` and ``loop-xs-xN``."""
-    whole = loop.recipe(scale=scale, size=size)
-    folder = whole.name.replace("-", "_")
+def recipe(*, scale: int, size: str = "", spoilt: bool = False) -> Recipe:
+    """Settings of the last steps of ``loop-xN``, ``loop-s-xN``, ``loop-xs-xN``, ``loop-xN.photo``."""
+    whole = photo.recipe(scale=scale) if spoilt else loop.recipe(scale=scale, size=size)
+    run = f"loop_photo_x{scale}" if spoilt else whole.name.replace("-", "_")
     return dataclasses.replace(
         whole,
         loss=dataclasses.replace(whole.loss, name="psnr"),
@@ -28,5 +28,5 @@ def recipe(*, scale: int, size: str = "") -> Recipe:
         patch=40,
         beyond=4,
         steps=6_000,
-        warm_start=f"runs/{folder}/{whole.name}.safetensors",
+        warm_start=f"runs/{run}/{whole.name}.safetensors",
     )
