@@ -15,7 +15,7 @@ from loopsr.train.recipe import Recipe
 
 
 def recipe(*, scale: int, size: str = "", spoilt: bool = False) -> Recipe:
-    """Settings of the last steps of ``loop-xN``, ``loop-s-xN``, ``loop-xs-xN``, ``loop-xN.photo``."""
+    """Settings of the last steps of ``loop-xN`` (also -s, -xs), of ``loop-xN.photo`` if spoilt."""
     whole = photo.recipe(scale=scale) if spoilt else loop.recipe(scale=scale, size=size)
     run = f"loop_photo_x{scale}" if spoilt else whole.name.replace("-", "_")
     return dataclasses.replace(
