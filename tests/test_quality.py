@@ -31,6 +31,21 @@ def test_bars(quality: ModuleType) -> None:
     assert quality.misses(rows(31.0, 30.0, "BSD100")) == []
 
 
+def test_each_size_is_to_beat_the_one_below(quality: ModuleType) -> None:
+    sizes = {"bicubic": 25.0, "loop-xs": 26.0, "loop-s": 27.0, "loop": 28.0}
+
+    def missed(**other: float) -> list[str]:
+        values = sizes | {name.replace("_", "-"): value for name, value in other.items()}
+        return quality.misses(
+            [{"model": m, "data": "B", "scale": 4, "psnr_y": v} for m, v in values.items()]
+        )
+
+    assert missed() == []
+    assert missed(loop_s=28.0) == ["loop x4 on B: 28.00 dB, loop-s has 28.00"]
+    assert missed(loop_xs=24.9) == ["loop-xs x4 on B: 24.90 dB, bicubic has 25.00"]
+    assert missed(loop_s=25.9) == ["loop-s x4 on B: 25.90 dB, loop-xs has 26.00"]
+
+
 def test_readme_table_is_written_between_its_marks(quality: ModuleType, tmp_path: Path) -> None:
     page = tmp_path / "README.md"
     page.write_text("a\n<!-- models: begin (x) -->\nold\n<!-- models: end -->\nb\n")
