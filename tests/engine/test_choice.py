@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from loopsr import Upscaler
-from loopsr.engine import choice
+from loopsr.engine import cache, choice
 from loopsr.engine.choice import Candidate, candidates, choose, decide, worth_measuring
 from loopsr.errors import MissingExtraError, UnknownNameError, UsageError
 from loopsr.weights import catalogue
@@ -76,17 +76,17 @@ def files(weights: Path) -> dict[Candidate, Path]:
 def test_measured_once_and_kept(files: dict[Candidate, Path]) -> None:
     card = catalogue.card("loop-x2")
     assert choose(card, files, threads=1) == (FIRST, [])
-    assert not choice.cache_file().exists()
+    assert not cache.cache_file().exists()
     taken, rows = choose(card, files, threads=1, measure=True)
     assert [(r["backend"], r["error"]) for r in rows] == [(c.backend, None) for c in files]
     assert all(r["milliseconds"] > 0 and r["largest"] < 1e-4 for r in rows)
     assert taken == decide(rows, FIRST)
     # From now on without measuring; figures changed by hand show where they come from.
-    known = json.loads(choice.cache_file().read_text())
+    known = json.loads(cache.cache_file().read_text())
     (key,) = known
     for number, known_row in enumerate(known[key]):
         known_row["milliseconds"] = 100 - 20 * number
-    choice.cache_file().write_text(json.dumps(known))
+    cache.cache_file().write_text(json.dumps(known))
     assert choose(card, files, threads=1)[0].backend == "ncnn"
     assert choose(card, files, threads=2) == (FIRST, [])  # of another number nothing is known
     assert choose(card, dict(list(files.items())[:1]), threads=1) == (FIRST, [])
@@ -98,8 +98,8 @@ def test_a_cache_that_is_no_use(
     card = catalogue.card("loop-x2")
     monkeypatch.setattr(choice, "_measured", lambda *_: [row(FIRST, 9), row(OTHER, 1)])
     for content in (b"", b"[]", b"{", b"\xff\xfe"):
-        choice.cache_file().parent.mkdir(exist_ok=True)
-        choice.cache_file().write_bytes(content)
+        cache.cache_file().parent.mkdir(exist_ok=True)
+        cache.cache_file().write_bytes(content)
         assert choose(card, files, threads=1) == (FIRST, [])
         assert choose(card, files, threads=1, measure=True)[0] == OTHER
     (tmp_path / "file").touch()
@@ -114,7 +114,7 @@ def test_a_measurement_that_dies(
     monkeypatch.setattr(choice.sys, "executable", "/no/such/python")
     card = catalogue.card("loop-x2")
     assert choose(card, files, threads=1, measure=True) == (FIRST, [])
-    assert not choice.cache_file().exists()
+    assert not cache.cache_file().exists()
 
 
 def test_precisions_of_an_upscaler(weights: Path, photo: Any) -> None:

@@ -66,6 +66,8 @@ def test_a_file_is_what_the_library_computes(
         "frames": 1,
         "model": {2: "loop-x2", 8: "loop-x4 + loop-x2"}[scale],
         "format": "png",
+        "steps": 1.0,
+        "bicubic": 0.0,
     }
 
 

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from loopsr.apps.batch import forecast, inputs, names
@@ -34,6 +35,7 @@ class Batch:
     lanes: int | None
     folder: str | None
     left_out: int
+    engine: Engine = "local"
     plain: bool = True  # whether some names are paths that need not be the same elsewhere
 
     @classmethod
@@ -83,8 +85,34 @@ class Batch:
             lanes=lanes,
             folder=output if folder and several else None,
             left_out=found.left_out,
+            engine=engine,
             plain=plain or found.plain,
         )
+
+    def check_time_limit(self) -> None:
+        """Raise ``UsageError`` where the time of a picture cannot be kept."""
+        videos = [job.source for job in self.jobs if is_video(job.source)]
+        if videos:
+            raise UsageError(
+                f"--time-limit is for pictures, {videos[0]} is a video; pass --quality fast for it"
+            )
+        if self.engine != "local" or (self.lanes or 1) > 1:
+            raise UsageError(
+                "--time-limit needs the machine for one picture at a time; "
+                "leave out --jobs and --engine"
+            )
+
+    def check_show_steps(self) -> None:
+        """Raise ``UsageError`` where there is no one picture to make a map of."""
+        target = Path(self.settings.show_steps or "")
+        if len(self.jobs) != 1 or self.engine != "local" or is_video(self.jobs[0].source):
+            raise UsageError("--show-steps shows one picture; pass one, and no --engine")
+        if target.suffix.lower() != ".png":
+            raise UsageError(f"--show-steps writes a PNG, {target} is no such name; pass FILE.png")
+        if not target.parent.is_dir():
+            raise UsageError(f"{target}: there is no folder {target.parent}; make it first")
+        if target.exists() and self.collision != "overwrite":
+            raise UsageError(f"{target}: the file exists; pass another name or --overwrite")
 
     def report(self, *, as_json: bool, verbosity: int) -> Report:
         """Whom the user hears of it from."""

@@ -33,6 +33,14 @@ def moment(text: str) -> float:
     return hours * 3600 + minutes * 60 + seconds
 
 
+def seconds(text: str) -> float:
+    """An option type: a length of time such as ``5s``, ``5``, ``0.5s``, ``2m`` or ``2min``."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(s|m|min|)", text.strip(), re.A)
+    if not match or float(match[1]) == 0:
+        raise click.BadParameter(f"got {text!r}, a time such as 5s or 2min was expected")
+    return float(match[1]) * (60 if match[2].startswith("m") else 1)
+
+
 def one_line(message: str) -> str:
     """The message on one line, control characters shown instead of obeyed.
 

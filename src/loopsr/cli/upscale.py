@@ -9,7 +9,7 @@ import click
 
 from loopsr.apps.batch.jobs import STREAM
 from loopsr.apps.batch.settings import Settings, Size, VideoWishes
-from loopsr.cli.text import moment, parse_bytes, whole
+from loopsr.cli.text import moment, parse_bytes, seconds, whole
 from loopsr.errors import UnknownNameError, UsageError
 from loopsr.weights import catalogue
 
@@ -98,6 +98,14 @@ Exit codes:
     help="fast, balanced (steps as each part needs them) or best (all).  [balanced]",
 )
 @click.option("--iters", type=whole(), metavar="N", help="Steps of the network, instead.")
+@click.option(
+    "--time-limit",
+    "deadline",
+    type=seconds,
+    metavar="TIME",
+    help="Of a picture, such as 5s: as good as fits.",
+)
+@click.option("--show-steps", metavar="FILE.png", help="Write a map of the steps that were taken.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a picture on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "--verbose", count=True, help="Say what is done; twice for more.")
@@ -113,6 +121,7 @@ def command(
     jobs: int | None,
     max_memory: str | None,
     engine: str,
+    show_steps: str | None,
     as_json: bool,
     quiet: bool,
     verbose: int,
@@ -148,12 +157,22 @@ def command(
         recursive=recursive,
         template=name,
         settings=Settings(
-            size=size, format=format, quality=encoding_quality, lossless=lossless, video=video
+            size=size,
+            format=format,
+            quality=encoding_quality,
+            lossless=lossless,
+            video=video,
+            show_steps=show_steps,
         ),
         collision=collision,
-        lanes=jobs,
+        # One at a time, or the time of a picture would go by while others are worked on.
+        lanes=jobs or (1 if options["deadline"] else None),
         engine=_ENGINES[engine],
     )
+    if options["deadline"]:
+        batch.check_time_limit()
+    if show_steps:
+        batch.check_show_steps()
     memory = _memory(max_memory)
     upscaler = _open_upscaler(memory, **options)
     with batch.report(as_json=as_json, verbosity=-1 if quiet else verbose) as report:
@@ -224,6 +243,7 @@ def _open_upscaler(
     precision: str,
     quality: str | None,
     iters: int | None,
+    deadline: float | None,
     threads: int | None,
     tile: int | None,
 ) -> Upscaler:
@@ -235,6 +255,7 @@ def _open_upscaler(
         precision=precision,
         quality=quality,
         iters=iters,
+        deadline=deadline,
         threads=threads,
         max_memory=memory,
         tile=tile,

@@ -16,16 +16,15 @@ import logging
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from loopsr.card import ModelCard
 from loopsr.engine.backends import BACKENDS, EXTRAS, PRECISIONS, installed
+from loopsr.engine.cache import load, store
 from loopsr.engine.machine import cpu_features, cpu_name
 from loopsr.errors import MissingExtraError
-from loopsr.io.cache import cache_folder
 from loopsr.weights import catalogue
 
 # A shorter precision is taken unasked only up to this root mean square difference, and nowhere more
@@ -42,7 +41,6 @@ _GAIN = 0.1
 # Multiply-accumulates a thread from which a measurement is worth its second: some 5 to 10 seconds.
 _WORTH = 2.5e11
 _TIME_LIMIT = 20.0  # seconds, of a measurement that usually takes one or two
-_KEPT = 100  # measurements
 _log = logging.getLogger("loopsr")
 
 
@@ -112,12 +110,12 @@ def choose(
     first = next(iter(files))
     if len(files) == 1:
         return first, []
-    key = _key(card, files, threads, iters)
-    rows = None if afresh else _load().get(key)
+    key = machine_key(card, files, threads, iters)
+    rows = None if afresh else load().get(key)
     if rows is None and (measure or afresh):
         rows = _measured(card, files, threads, iters)
         if rows:
-            _store(key, rows)
+            store(key, rows)
     rows = [row for row in rows or [] if isinstance(row, dict)]
     chosen = decide(rows, first)
     if rows:
@@ -166,7 +164,9 @@ def _measured(
     return rows
 
 
-def _key(card: ModelCard, files: Mapping[Candidate, Path], threads: int, iters: int | None) -> str:
+def machine_key(
+    card: ModelCard, files: Mapping[Candidate, Path], threads: int, iters: int | None
+) -> str:
     """A hash of all that a measurement depends on."""
     versions = {}
     for name in {candidate.backend for candidate in files}:
@@ -176,29 +176,3 @@ def _key(card: ModelCard, files: Mapping[Candidate, Path], threads: int, iters: 
     machine = [cpu_name(), cpu_features(), os.environ.get("ONEDNN_MAX_CPU_ISA"), versions]
     facts = [*machine, threads, iters, card.name, hashes, sorted(map(str, files))]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def cache_file() -> Path:
-    """Where measurements are kept."""
-    return cache_folder() / "backends.json"
-
-
-def _load() -> dict[str, Any]:
-    try:
-        known = json.loads(cache_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError, RuntimeError, RecursionError):
-        return {}  # none yet, or damaged: then it is measured again
-    return known if isinstance(known, dict) else {}
-
-
-def _store(key: str, rows: list[dict[str, Any]]) -> None:
-    """Keep a measurement; a folder that cannot be written to only means measuring again."""
-    path = cache_file()
-    known = {**_load(), key: rows}
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=".backends.", delete=False, encoding="utf-8"
-        ) as part:
-            json.dump(dict(list(known.items())[-_KEPT:]), part, indent=1)
-        Path(part.name).replace(path)

@@ -6,15 +6,19 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loopsr.engine.deadline import Rest, bicubic_share, tell_of_bicubic
+from loopsr.engine.pace import Pace
 from loopsr.engine.passes import Meter, Progress, Turn, to_float, to_integer
 from loopsr.engine.plan import Plan
+from loopsr.engine.speed import HANDLING, codec_speed
+from loopsr.engine.stepmap import StepMap
 from loopsr.engine.tiling import Array
 from loopsr.engine.upscaler import Upscaler
 from loopsr.errors import ImageWriteError
@@ -27,6 +31,7 @@ _PIECE = 32  # rows that are handed to the encoder at a time
 # The least that a format was seen to need of the samples' plain size, on photographs.
 _LEAST_SHARE = {"ppm": 1.0, "tiff": 0.2, "png": 0.2, "gif": 0.1}
 _LOSSY_SHARE = 0.02
+_STREAMED = ("png", "tiff", "ppm")  # written while rows come; others do their work at the end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,9 @@ class FileResult:
     model: str  # names joined by " + ", in the order of the passes
     format: str
     seconds: float
+    # Mean steps of the network of the first pass, an input pixel; None where that is not known.
+    steps: float | None = None
+    bicubic: float = 0.0  # share that no network saw, for want of time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +67,8 @@ class OpenedFile:
     encoding: Encoding | None
     origin: str | Path | None  # None for bytes
     target: Path | BinaryIO
+    pace: Pace | None = None
+    steps: StepMap = field(default_factory=StepMap)  # filled while it is written
 
     @property
     def memory(self) -> int:
@@ -68,7 +78,12 @@ class OpenedFile:
     @property
     def cost(self) -> int:
         """Multiply-accumulates of the whole work, without the tiles' halos."""
-        return self.plan.cost * self.frames * (2 if self.picture.traits.alpha else 1)
+        return self.plan.cost * self.copies
+
+    @property
+    def copies(self) -> int:
+        """How often the passes run: for each frame, and for alpha once more."""
+        return self.frames * (2 if self.picture.traits.alpha else 1)
 
 
 def upscale_file(
@@ -130,6 +145,7 @@ def open_file(
 
     Touches no file but the source. Raises as ``upscale_file`` does.
     """
+    pace = upscaler.pace()
     picture = open_picture(source, limits=limits)
     plan = upscaler.plan(
         (picture.width, picture.height),
@@ -149,7 +165,7 @@ def open_file(
         traits=picture.traits,
         encoding=encoding,
     )
-    return OpenedFile(
+    opened = OpenedFile(
         picture=picture,
         plan=plan,
         entry=entry,
@@ -157,6 +173,22 @@ def open_file(
         encoding=encoding,
         origin=None if isinstance(source, bytes) else source,
         target=Path(target) if isinstance(target, str | Path) else target,
+        pace=pace,
+    )
+    return replace(opened, plan=upscaler.in_time(plan, pace, _rest(opened))) if pace else opened
+
+
+def _rest(opened: OpenedFile) -> Rest:
+    """What decoding and encoding take, by a measurement of this machine."""
+    picture, plan = opened.picture, opened.plan
+    decode, _ = codec_speed(picture.source_format, None)
+    _, encode = codec_speed(opened.entry.name, opened.encoding)
+    seconds = decode * picture.width * picture.height
+    seconds += (encode + HANDLING) * plan.width * plan.height
+    return Rest(
+        seconds=seconds * opened.frames,
+        at_end=opened.entry.name not in _STREAMED,
+        copies=opened.copies,
     )
 
 
@@ -196,6 +228,7 @@ def write_file(
         # network makes the next one.
         queued=1 + -(-plan.band_rows // _PIECE),
     )
+    tell_of_bicubic(opened.pace, plan, opened.copies)
     return describe(opened, seconds=time.monotonic() - start)
 
 
@@ -213,6 +246,8 @@ def describe(opened: OpenedFile, *, seconds: float) -> FileResult:
         model=" + ".join(plan.models),
         format=opened.entry.name,
         seconds=round(seconds, 3),
+        steps=opened.steps.mean(),
+        bicubic=bicubic_share(opened.pace, plan, opened.copies),
     )
 
 
@@ -220,6 +255,7 @@ def _frames(
     upscaler: Upscaler, opened: OpenedFile, progress: Progress | None, turn: Turn
 ) -> Iterator[Iterator[NDArray[Any]]]:
     plan, traits = opened.plan, opened.picture.traits
+    opened.steps.unit = plan.stages[0].rule.cell if plan.stages[0].rule else 1
     meter = Meter(opened.cost, progress)
     # What is still to be reduced, or to be given another tone curve, is kept finer than 8 bits.
     fine = plan.reduced or traits.depth > 8
@@ -233,6 +269,8 @@ def _frames(
             meter=meter,
             turn=turn,
             fine=traits.depth > 8,
+            watch=opened.steps.add if frame == 0 else None,
+            pace=opened.pace,
         )
         yield _pieces(rows, dtype)
 

@@ -20,6 +20,7 @@ from loopsr.engine.reduction import reduce_pixels
 from loopsr.engine.reuse import FrameMemory
 from loopsr.engine.tiling import Array
 from loopsr.engine.upscaler import Upscaler
+from loopsr.errors import UsageError
 from loopsr.io.video.colour import Colour, recoded, yuv_from_rgb
 from loopsr.io.video.layout import Layout, plane_roles, plane_shapes
 from loopsr.ops.resample import resample_axis
@@ -74,6 +75,10 @@ class FrameUpscaler:
         **wishes: Any,
     ) -> None:
         """``size`` (width, height) of the source; ``wishes`` as for ``Upscaler.plan``."""
+        if upscaler.deadline is not None:
+            raise UsageError(
+                "a deadline is for pictures; for a video pass a quality of fast, or fewer iters"
+            )
         whole = upscaler.plan(size, **wishes)
         across, down = target.layout.sub
         self.width = max(across, whole.width // across * across)

@@ -21,8 +21,17 @@ from loopsr.engine.backends import (
     open_backend,
     open_stepwise,
 )
-from loopsr.engine.choice import Candidate, candidates, choose, good_twin, worth_measuring
+from loopsr.engine.choice import (
+    Candidate,
+    candidates,
+    choose,
+    good_twin,
+    machine_key,
+    worth_measuring,
+)
+from loopsr.engine.pace import Speed
 from loopsr.engine.runners import Runner, Whole
+from loopsr.engine.speed import network_speed
 from loopsr.errors import UnknownNameError, UsageError, WeightsError
 from loopsr.weights import catalogue
 
@@ -78,15 +87,21 @@ class Networks:
         self._work += work
 
     def runner(
-        self, card: ModelCard, *, rule: StepRule | None = None, fine: bool = False
+        self,
+        card: ModelCard,
+        *,
+        rule: StepRule | None = None,
+        fine: bool = False,
+        measure: bool = True,
     ) -> Runner:
         """What runs the network of a card that ``card`` gave, in the number of steps it says.
 
         With a ``rule`` in as many as each cell needs, where the backend can. ``fine`` says that
-        more than 8 bits are wanted, so that "auto" takes no shorter precision.
+        more than 8 bits are wanted, so that "auto" takes no shorter precision. Without
+        ``measure`` there is no time to measure the backends, however much was asked for.
         """
         with self._lock:
-            chosen = self._choose(card, fine=fine)
+            chosen = self._choose(card, fine=fine, measure=measure)
             full, _ = self._files[card.name]
             if rule is not None and chosen.backend in STEPWISE and chosen.precision == "float32":
                 return Adaptive(self._stepwise(full, chosen, rule.stops), full, rule)
@@ -120,9 +135,21 @@ class Networks:
             return FILES[self._backend]
         return "safetensors" if model.endswith(".safetensors") else "onnx"
 
-    def _choose(self, card: ModelCard, *, fine: bool) -> Candidate:
+    def speed(self, card: ModelCard) -> Speed:
+        """How quickly a card's network runs here, in one to all of its steps."""
+        full, _ = self._found(card.name)
+        files = self._ways(self._names[full.name], fine=False)
+        key = machine_key(full, files, self._threads, None) + "-steps"
+        return network_speed(
+            key,
+            lambda steps: self.runner(full.stopped_after(steps), measure=False),
+            scale=full.scale,
+            steps=full.iters or 1,
+        )
+
+    def _choose(self, card: ModelCard, *, fine: bool, measure: bool) -> Candidate:
         # At first the work may be too little to measure; once it was enough, it stays so.
-        measure = worth_measuring(self._work, self._threads)
+        measure = measure and worth_measuring(self._work, self._threads)
         key = card.name, card.iters, fine, measure
         if key not in self._chosen:
             full, _ = self._files[card.name]

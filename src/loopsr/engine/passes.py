@@ -18,6 +18,8 @@ from loopsr.errors import Cancelled
 
 # Told the fraction that is done, 0 to 1; may return False to stop.
 Progress = Callable[[float], bool | None]
+# Told the number of a pass and the input pixels that it did.
+Done = Callable[[int, float], None]
 # Gives a context that is held while a network runs.
 Turn = Callable[[], AbstractContextManager[object]]
 
@@ -80,23 +82,25 @@ def run_passes(
     meter: Meter,
     memory: FrameMemory | None = None,
     watch: Watch | None = None,
+    done: Done | None = None,
 ) -> Iterator[Array]:
     """Run a chain of networks over float32 bands (h, w, channels [+ 1]) in [0, 1].
 
     ``channels`` is 1 (grey, seen by the network as three equal ones) or 3; ``alpha`` says that one
     more follows, which is upscaled as a grey picture of its own. ``memory`` is that of a stream of
     frames without alpha. ``watch`` is told the steps of the tiles of the first pass, without those
-    of alpha. Yields bands with the same channels.
+    of alpha; ``done`` of all tiles, by pass and input pixels. Yields bands with the same channels.
     """
     if not alpha:
-        yield from _chain(stages, bands, channels, meter, memory, watch)
+        yield from _chain(stages, bands, channels, meter, memory, watch, done)
         return
     assert memory is None, "frames give their alpha as a plane of its own"
     # Both chains cut the same bands, so the copy that waits for the second is one window at most.
     first, second = itertools.tee(bands)
     pixels = (band[..., :channels] for band in first)
-    colour = _chain(stages, pixels, channels, meter, watch=watch)
-    cover = _chain(stages, (band[..., channels:] for band in second), 1, meter)
+    colour = _chain(stages, pixels, channels, meter, watch=watch, done=done)
+    alphas = (band[..., channels:] for band in second)
+    cover = _chain(stages, alphas, 1, meter, done=done)
     for pair in zip(colour, cover, strict=True):
         yield np.concatenate(pair, axis=2)
 
@@ -108,6 +112,7 @@ def _chain(
     meter: Meter,
     memory: FrameMemory | None = None,
     watch: Watch | None = None,
+    done: Done | None = None,
 ) -> Iterator[Array]:
     rows = bands if channels == 3 else (np.repeat(band, 3, axis=2) for band in bands)
     for number, (stage, runner) in enumerate(stages):
@@ -118,7 +123,7 @@ def _chain(
             width=stage.width,
             height=stage.height,
             tile=stage.tile,
-            report=_reporter(meter, stage.cost),
+            report=_reporter(meter, stage.cost, number, done),
             memory=memory.of_pass(number) if memory else None,
             watch=watch if number == 0 else None,
         )
@@ -126,8 +131,13 @@ def _chain(
     yield from rows if channels == 3 else map(_grey, rows)
 
 
-def _reporter(meter: Meter, cost: int) -> Callable[[int], None]:
-    return lambda pixels: meter.advance(pixels * cost)
+def _reporter(meter: Meter, cost: int, number: int, done: Done | None) -> Callable[[int], None]:
+    def report(pixels: int) -> None:
+        if done is not None:
+            done(number, pixels)
+        meter.advance(pixels * cost)
+
+    return report
 
 
 def _grey(band: Array) -> Array:

@@ -170,12 +170,14 @@ def make_plan(
     max_memory: int,
     tile: int | None = None,
     adaptive: bool = False,
+    most_pixels: int = _MOST_PIXELS,
 ) -> Plan:
     """Plan the passes of ``cards`` over a picture, then a reduction to ``size`` (width, height).
 
     ``max_memory`` in bytes is shared by the passes; ``tile`` overrules it. ``adaptive``
-    lets the steps suit the picture, by networks whose cards have a rule for that. Raises
-    ``UsageError`` when no tile fits, and says how much would do.
+    lets the steps suit the picture, by networks whose cards have a rule for that; ``most_pixels``
+    is what a tile may have at the most. Raises ``UsageError`` when no tile fits, and says how much
+    would do.
     """
     if tile is not None and tile < 1:
         raise UsageError(f"tile is {tile}, at least 1 was expected; leave it out to have it chosen")
@@ -186,7 +188,11 @@ def make_plan(
         if rule is not None:
             card = card.stopped_after(rule.stops[-1])
             card = replace(card, halo=adaptive_halo(card, rule))
-        sides = (tile, tile) if tile else _choose_tile(card, width, height, budget, len(cards))
+        sides = (
+            (tile, tile)
+            if tile
+            else _choose_tile(card, width, height, budget, len(cards), most_pixels)
+        )
         memory = stage_memory(card, width, height, sides)
         stages.append(
             Stage(card=card, width=width, height=height, tile=sides, rule=rule, memory=memory)
@@ -213,7 +219,7 @@ def stage_memory(card: ModelCard, width: int, height: int, tile: tuple[int, int]
 
 
 def _choose_tile(
-    card: ModelCard, width: int, height: int, budget: int, passes: int
+    card: ModelCard, width: int, height: int, budget: int, passes: int, most_pixels: int
 ) -> tuple[int, int]:
     """The tile (rows, columns) that fits the budget with the least halo; of equals the smaller."""
     halo = card.halo or 0
@@ -223,7 +229,7 @@ def _choose_tile(
         smallest = min(smallest, memory)
         rows, columns = min(tile[0], height), min(tile[1], width)
         waste = (rows + 2 * halo) * (columns + 2 * halo) / (rows * columns)
-        if memory <= budget and rows * columns <= _MOST_PIXELS and waste < least:
+        if memory <= budget and rows * columns <= most_pixels and waste < least:
             best, least = tile, waste
     if best is None:
         need = math.ceil(smallest * passes / 1024**2)

@@ -11,6 +11,8 @@ A network whose card has no figures runs all its steps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from loopsr.card import ModelCard
 from loopsr.errors import UnknownNameError, UsageError
 from loopsr.weights import catalogue
@@ -47,3 +49,10 @@ def usual_models(quality: str) -> dict[int, str]:
 def stopped(card: ModelCard, quality: str, iters: int | None) -> ModelCard:
     """The card of a network with the steps that ``iters`` or ``quality`` asks for."""
     return card.stopped_after(card.fewest_steps if quality == FAST else iters)
+
+
+def smaller_models(scales: Sequence[int]) -> list[list[str]]:
+    """The names of smaller networks for passes of these scales, the larger ones first."""
+    shipped = catalogue.names()
+    chains = [[f"{member}-x{scale}" for scale in scales] for member in reversed(_SMALLER)]
+    return [chain for chain in chains if all(name in shipped for name in chain)]

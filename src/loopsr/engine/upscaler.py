@@ -12,13 +12,23 @@ from numpy.typing import NDArray
 
 from loopsr.card import ModelCard
 from loopsr.engine.backends import check_iters
+from loopsr.engine.deadline import Rest, check_deadline, fit, tell_of_bicubic, timed_runner
 from loopsr.engine.machine import cores, free_memory
 from loopsr.engine.networks import Networks
+from loopsr.engine.pace import Pace
 from loopsr.engine.passes import InTurn, Meter, Progress, Turn, run_passes, to_float, to_integer
-from loopsr.engine.plan import Plan, choose_scales, default_memory, final_size, make_plan
-from loopsr.engine.quality import BALANCED, check_quality, stopped, usual_models
+from loopsr.engine.plan import Plan, Stage, choose_scales, default_memory, final_size, make_plan
+from loopsr.engine.quality import (
+    BALANCED,
+    check_quality,
+    smaller_models,
+    stopped,
+    usual_models,
+)
 from loopsr.engine.reduction import reduce_pixels
 from loopsr.engine.reuse import FrameMemory
+from loopsr.engine.runners import Runner
+from loopsr.engine.speed import HANDLING
 from loopsr.engine.stills import Still, read_still
 from loopsr.engine.tiling import Array, Watch
 from loopsr.errors import UsageError
@@ -40,7 +50,9 @@ class Upscaler:
     bytes for the work (None: a quarter of what is free), ``tile`` the side of a tile in input
     pixels (None: chosen from the memory; it never changes the result), ``quality`` "fast",
     "balanced" (as None) or "best", see ``loopsr.engine.quality``, or ``iters`` to stop a recurrent
-    network after so many steps everywhere. Raises ``UsageError`` and ``WeightsError``. Networks
+    network after so many steps everywhere. ``deadline`` is the seconds that a picture may take:
+    fewer steps and a smaller network are taken for it, and bicubic for what is left in the end.
+    Raises ``UsageError`` and ``WeightsError``. Networks
     are loaded on first use.
     """
 
@@ -55,6 +67,7 @@ class Upscaler:
         tile: int | None = None,
         quality: str | None = None,
         iters: int | None = None,
+        deadline: float | None = None,
     ) -> None:
         numbers = {"threads": threads, "max_memory": max_memory, "tile": tile, "iters": iters}
         for name, value in numbers.items():
@@ -68,6 +81,7 @@ class Upscaler:
         self._tile = tile
         self._iters = iters
         self._quality = check_quality(quality, iters)
+        self.deadline = check_deadline(deadline, iters)
         if self._model is not None:
             # So that a wrong name is told before any picture is read.
             check_iters(self._networks.card(self._model), iters)
@@ -104,6 +118,29 @@ class Upscaler:
             adaptive=self._quality == BALANCED,
         )
 
+    def pace(self) -> Pace | None:
+        """The clock of a picture that begins now; None without a deadline."""
+        return None if self.deadline is None else Pace(self.deadline)
+
+    def in_time(self, plan: Plan, pace: Pace | None, rest: Rest) -> Plan:
+        """The plan of a picture with what fits into its time; see ``loopsr.engine.deadline``.
+
+        Raises ``UsageError`` when nothing does.
+        """
+        if pace is None:
+            return plan
+        smaller = smaller_models([s.card.scale for s in plan.stages]) if not self._model else []
+        return fit(
+            plan,
+            [plan.models, *smaller],
+            pace,
+            self._networks,
+            rest=rest,
+            max_memory=self.memory,
+            tile=self._tile,
+            quality=self._quality,
+        )
+
     @property
     def memory(self) -> int:
         """Bytes that the work on one picture may take."""
@@ -119,7 +156,7 @@ class Upscaler:
             names = list(usual_models(self._quality).values())
         else:
             names = list(catalogue.family(self._model).values())
-        steps = {"iters": self._iters, "quality": self._quality}
+        steps = {"iters": self._iters, "quality": self._quality, "deadline": self.deadline}
         return {**self._networks.identity(names), **steps}
 
     def stream(
@@ -134,20 +171,31 @@ class Upscaler:
         turn: Turn = nullcontext,
         fine: bool = False,
         watch: Watch | None = None,
+        pace: Pace | None = None,
     ) -> Iterator[Array]:
         """Run a plan's networks over bands of rows; see ``loopsr.engine.passes.run_passes``.
 
         Yields rows of ``plan.network_size``: the reduction is the writer's. ``turn()`` is held
         while a network runs. ``fine`` says that more than 8 bits are wanted, so that no shorter
-        precision is taken unasked. ``watch`` is told the steps of the first pass.
+        precision is taken unasked. ``watch`` is told the steps of the first pass. ``pace`` is the
+        one that the plan was made for by ``in_time``.
         """
         self._networks.count(plan.cost)
-        stages = [
-            (stage, InTurn(self._networks.runner(stage.card, rule=stage.rule, fine=fine), turn))
-            for stage in plan.stages
-        ]
+
+        def runner(number: int, stage: Stage) -> Runner:
+            if pace is not None:
+                return timed_runner(stage, number, pace, self._networks, fine=fine)
+            return self._networks.runner(stage.card, rule=stage.rule, fine=fine)
+
         return run_passes(
-            stages, bands, channels=channels, alpha=alpha, meter=meter, memory=memory, watch=watch
+            [(stage, InTurn(runner(i, stage), turn)) for i, stage in enumerate(plan.stages)],
+            bands,
+            channels=channels,
+            alpha=alpha,
+            meter=meter,
+            memory=memory,
+            watch=watch,
+            done=pace.done if pace else None,
         )
 
     def __call__(
@@ -167,16 +215,21 @@ class Upscaler:
         comes back as RGB or RGBA, a bilevel one as grey. For the size see ``plan``. ``progress`` is
         told the fraction done, 0 to 1, and may return False to stop, which raises ``Cancelled``.
         """
+        pace = self.pace()
         still = read_still(image)
         rows, columns = still.pixels.shape[:2]
         plan = self.plan(
             (columns, rows), scale=scale, width=width, height=height, long_edge=long_edge
         )
-        meter = Meter(plan.cost * (2 if still.alpha else 1), progress)
-        result: Image = still.restore(self._upscale(still, plan, meter))
+        copies = 2 if still.alpha else 1
+        rest = Rest(seconds=HANDLING * copies * plan.width * plan.height, copies=copies)
+        plan = self.in_time(plan, pace, rest)
+        meter = Meter(plan.cost * copies, progress)
+        result: Image = still.restore(self._upscale(still, plan, meter, pace))
+        tell_of_bicubic(pace, plan, copies)
         return result
 
-    def _upscale(self, still: Still, plan: Plan, meter: Meter) -> NDArray[Any]:
+    def _upscale(self, still: Still, plan: Plan, meter: Meter, pace: Pace | None) -> NDArray[Any]:
         bands = to_float(
             still.pixels[top : top + _BAND] for top in range(0, len(still.pixels), _BAND)
         )
@@ -188,6 +241,7 @@ class Upscaler:
             alpha=still.alpha,
             meter=meter,
             fine=dtype != np.uint8,
+            pace=pace,
         )
         # What is still to be reduced is kept finer than 8 bits.
         kept = np.dtype(np.uint16) if plan.reduced else dtype
@@ -229,6 +283,7 @@ def upscale(
     tile: int | None = None,
     quality: str | None = None,
     iters: int | None = None,
+    deadline: float | None = None,
     width: int | None = None,
     height: int | None = None,
     long_edge: int | None = None,
@@ -248,6 +303,7 @@ def upscale(
         tile=tile,
         quality=quality,
         iters=iters,
+        deadline=deadline,
     )
     return upscaler(
         image, scale=scale, width=width, height=height, long_edge=long_edge, progress=progress

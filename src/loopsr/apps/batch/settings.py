@@ -52,15 +52,17 @@ class Settings:
     quality: int | None = None
     lossless: bool = False
     overwrite: bool = False
+    show_steps: str | None = None  # a PNG, of one picture
     video: VideoWishes = field(default_factory=VideoWishes)
 
 
 def fingerprint(settings: Settings, identity: dict[str, Any]) -> str:
     """A short hash of all that decides a result: equal ones mean equal results.
 
-    ``identity`` is that of the ``Upscaler``. Whether results are replaced does not count.
+    ``identity`` is that of the ``Upscaler``. What changes no result does not count.
     """
     from loopsr import __version__  # slow import: asks the installed packages
 
-    facts = {**asdict(settings), "overwrite": None, "upscaler": identity, "loopsr": __version__}
+    given = {**asdict(settings), "overwrite": None, "show_steps": None}
+    facts = {**given, "upscaler": identity, "loopsr": __version__}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

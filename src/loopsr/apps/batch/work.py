@@ -85,6 +85,7 @@ def upscale_picture(
 ) -> dict[str, Any]:
     """Upscale a picture, from a file or stdin to a file or stdout."""
     from loopsr.engine.files import describe, write_file
+    from loopsr.engine.heatmap import write_map
 
     opened = open_job(job, settings, upscaler)
     if job.target != STREAM:
@@ -104,6 +105,8 @@ def upscale_picture(
             turn=place.turn,
             seal=None if place.seal is None else seal,
         )
+    if settings.show_steps:
+        write_map(opened, Path(settings.show_steps))
     return {**asdict(result), "source": job.source, "target": job.target}
 
 

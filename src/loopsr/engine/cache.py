@@ -1,0 +1,40 @@
+"""Measurements of this machine that are kept between runs, in one JSON file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from loopsr.io.cache import cache_folder
+
+_KEPT = 100  # measurements
+
+
+def cache_file() -> Path:
+    """Where measurements are kept."""
+    return cache_folder() / "backends.json"
+
+
+def load() -> dict[str, Any]:
+    """All that is kept, by key."""
+    try:
+        known = json.loads(cache_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError, RecursionError):
+        return {}  # none yet, or damaged: then it is measured again
+    return known if isinstance(known, dict) else {}
+
+
+def store(key: str, rows: list[dict[str, Any]]) -> None:
+    """Keep a measurement; a folder that cannot be written to only means measuring again."""
+    path = cache_file()
+    known = {**load(), key: rows}
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=".backends.", delete=False, encoding="utf-8"
+        ) as part:
+            json.dump(dict(list(known.items())[-_KEPT:]), part, indent=1)
+        Path(part.name).replace(path)
