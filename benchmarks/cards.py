@@ -2,10 +2,11 @@
 
     python benchmarks/cards.py [--bench FOLDER] [--only loop-x4,...] [--dry-run]
 
-Measures each network on ONNX Runtime, float32, one picture size: the median time over rounds that
-take turns, and the memory that a run adds, in a process of its own. With --bench also PSNR and SSIM
-on the sets in FOLDER. Then writes the cards inside the weight files, the index of their hashes, and
-docs/models. The weights themselves stay as they are. Linux only. Run it on an idle machine.
+Measures each network on ONNX Runtime, in float32 or what its file holds, one picture size: the
+median time over rounds that take turns, and the memory that a run adds, in a process of its own.
+With --bench also PSNR and SSIM on the sets in FOLDER. Then writes the cards inside the weight
+files, the index of their hashes, and docs/models. The weights themselves stay as they are. Linux
+only. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -96,6 +97,10 @@ def measure_scores(card: ModelCard, bench: Path, sets: list[str]) -> dict[str, d
     }
 
 
+def _precision(card: ModelCard) -> str:
+    return "int8" if catalogue.is_int8(card.name) else "float32"
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", help="names, separated by commas")
@@ -121,7 +126,7 @@ def main(argv: list[str] | None = None) -> int:
             "milliseconds": times[card.name],
             "memory_mb": round(memory / 1e6),
             "threads": options.threads,
-            "runtime": f"onnxruntime {onnxruntime.__version__}, float32",
+            "runtime": f"onnxruntime {onnxruntime.__version__}, {_precision(card)}",
             "processor": processor(),
             "date": datetime.date.today().isoformat(),
         }

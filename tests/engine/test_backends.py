@@ -226,6 +226,14 @@ def test_bfloat16_shows_no_difference_with_what_ships(name: str, backend: str) -
         assert is_faithful({"largest": largest, "rms": rms}) == faithful, (model, largest, rms)
 
 
+def test_bfloat16_is_refused_where_onednn_may_not_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO 2026.4 would return empty pictures."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    card, path = catalogue.find("loop-x2")
+    with pytest.raises(BackendError, match="does not compute in bfloat16"):
+        open_backend("openvino", card, path, precision="bfloat16")
+
+
 @pytest.mark.parametrize(("backend", "precision"), WAYS)
 def test_threads_may_share_a_backend(catalogued: Path, backend: str, precision: str) -> None:
     shared = opened(backend, "loop-x3", precision=precision)

@@ -127,4 +127,8 @@ def test_a_twin_that_differs_is_not_installed(
 @pytest.mark.parametrize("name", catalogue.names())
 def test_weights_that_ship_reproduce_their_golden_tensors(name: str) -> None:
     lr, expected = read_golden(catalogue.FOLDER / "golden" / f"{name}.safetensors")
-    assert np.abs(twin.run_onnx(catalogue.onnx_path(name), lr) - expected).max() <= 1e-4
+    gap = np.abs(twin.run_onnx(catalogue.onnx_path(name), lr) - expected)
+    if catalogue.is_int8(name):  # another order of sums may round a feature to another step
+        assert np.sqrt(np.mean(gap**2)) <= 2e-3
+    else:
+        assert gap.max() <= 1e-4
