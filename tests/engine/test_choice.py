@@ -199,8 +199,9 @@ def test_integers_on_demand(with_twin: Callable[..., Path], photo: Any) -> None:
             Upscaler("loop-x2.int8", precision=refused)
     with pytest.raises(UsageError, match="no layers of 8-bit integers"):
         Upscaler(folder / "loop-x2.onnx", precision="int8")
-    with pytest.raises(UsageError, match="pass --backend onnxruntime or openvino"):
-        Upscaler("loop-x2", precision="int8", backend="ncnn")
+    for asked in ({"model": "loop-x2", "precision": "int8"}, {"model": "loop-x2.int8"}):
+        with pytest.raises(UsageError, match="pass --backend onnxruntime or openvino"):
+            Upscaler(**asked, backend="ncnn")
 
 
 def test_a_picture_that_is_none_is_not_taken_in_integers() -> None:

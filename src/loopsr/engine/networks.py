@@ -124,6 +124,8 @@ class Networks:
                     name = catalogue.int8_name(model)
                 card, path = catalogue.find(name, kind=self._kind(name))
                 _check_integers(card, self._precision)
+                if self._backend is not None and catalogue.is_int8(card.name):
+                    check_precision(self._backend, _INT8)
                 # Stages know their model by the name on its card.
                 self._names[card.name] = name
                 self._files[model] = self._files[card.name] = card, path
