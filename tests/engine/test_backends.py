@@ -226,6 +226,35 @@ def test_bfloat16_shows_no_difference_with_what_ships(name: str, backend: str) -
         assert is_faithful({"largest": largest, "rms": rms}) == faithful, (model, largest, rms)
 
 
+INTEGER_BACKENDS = [name for name in BACKENDS if "int8" in PRECISIONS[name]]
+
+
+@pytest.mark.parametrize("backend", INTEGER_BACKENDS)
+def test_integers_keep_tiles_exact(catalogued: Path, backend: str) -> None:
+    """A part with its halo is that part of the whole. Planted: a halo that is too small."""
+    card, _ = catalogue.find("loop-x3.int8")
+    network, picture = opened(backend, "loop-x3", precision="int8"), sample_picture(64)
+    whole = network.run(picture)
+    part = network.run(picture[:, :, 12:52, 8:60])
+    for halo, same in ((card.halo, True), (1, False)):
+        assert halo is not None
+        edge = 3 * halo
+        inner = part[:, :, edge:-edge, edge:-edge]
+        outer = whole[:, :, 36 + edge : 156 - edge, 24 + edge : 180 - edge]
+        differing = np.abs(inner - outer) > 1e-5
+        # Where float32 before the integers differs in the last bit, a place may round otherwise.
+        assert (differing.mean() < 1e-3) == same
+
+
+@pytest.mark.parametrize("name", [name for name in catalogue.names() if catalogue.is_int8(name)])
+def test_twins_that_ship_are_near_their_networks(name: str) -> None:
+    picture = sample_picture()
+    full = opened("onnxruntime", name.removesuffix(catalogue.INT8_TAG)).run(picture)
+    for backend in INTEGER_BACKENDS:
+        _, rms = differences(opened(backend, name).run(picture), full)
+        assert is_faithful({"precision": "int8", "rms": rms, "largest": 1.0})
+
+
 def test_bfloat16_is_refused_where_onednn_may_not_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenVINO 2026.4 would return empty pictures."""
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")

@@ -55,7 +55,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[FakeQuantised, Mode
     integers.calibrate([torch.rand(4, 3, 32, 32)])
     shipped = catalogue.card("loop-x4")
     card = make_card(
-        integers, name="loop-s-x4.int8", kind="loop", data=shipped.data, training=shipped.training
+        integers, name="loop-s-x4", kind="loop", data=shipped.data, training=shipped.training
     )
     paths = write_package(integers, tmp_path_factory.mktemp("small"), card=card)
     assert sorted(paths) == ["golden", "onnx"]
@@ -66,6 +66,7 @@ def test_the_file_computes_what_the_network_does(small: Any) -> None:
     network, card, path = small
     assert parity(network, path, sizes=[(1, 1, 1), (3, 8, 5), (1, 41, 29)]) < INT8_TOLERANCE
     assert catalogue.read_card(path) == card
+    assert card.name == "loop-s-x4.int8"  # so that it cannot take the place of the network
     assert card.parameters == models.count_parameters(network.plain())
 
 

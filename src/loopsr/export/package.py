@@ -18,7 +18,12 @@ from loopsr.weights import catalogue
 
 
 def make_card(network: nn.Module, *, name: str, kind: str, **facts: Any) -> ModelCard:
-    """The card of a network: its own facts are measured, the rest (data, training...) is given."""
+    """The card of a network: its own facts are measured, the rest (data, training...) is given.
+
+    That of a ``FakeQuantised`` one has the tag of its kind in its name, whatever was given.
+    """
+    if isinstance(network, FakeQuantised) and not catalogue.is_int8(name):
+        name += catalogue.INT8_TAG
     net: Any = network.plain() if isinstance(network, FakeQuantised) else network.cpu()
     config = net.config()
     halo_per_step, macs_per_step = _per_step(net, kind)
