@@ -141,6 +141,8 @@ def test_refusals(twin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         quantise("loop-x3.int8", tmp_path / "again.onnx", pictures=[SAMPLE])
     with pytest.raises(UsageError, match=r"no \.safetensors file"):
         quantise(twin, tmp_path / "again.onnx", pictures=[SAMPLE])
+    with pytest.raises(UsageError, match="no folder to write into"):
+        quantise("loop-x3", tmp_path / "none" / "a.onnx", pictures=[SAMPLE])
     arguments = ["loop-x2", "--calibration", str(tmp_path / "none"), "-o", str(tmp_path / "a.onnx")]
     assert main(arguments) == 2
     assert "no folder" in capsys.readouterr().err

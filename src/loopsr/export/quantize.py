@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,8 @@ def quantise(model: str | Path, target: Path, *, pictures: Sequence[str | Path])
     """
     if target.exists():
         raise UsageError(f"{target} exists; pass another -o or remove it")
+    if not os.access(target.parent, os.W_OK):
+        raise UsageError(f"{target.parent} is no folder to write into; pass another -o")
     if catalogue.is_path(model) and Path(model).suffix != ".safetensors":
         raise UsageError(f"{model} is no .safetensors file; pass that of the network, or its name")
     if catalogue.is_int8(str(model)):
