@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 
 from loopsr.recipes import finish
+from loopsr.recipes.loop import goes_on_from
 from loopsr.train.recipe import Recipe
 
 
@@ -18,7 +19,7 @@ def recipe(*, scale: int, size: str = "") -> Recipe:
     """Settings of the weights ``loop-xN.int8``, ``loop-s-xN.int8`` and ``loop-xs-xN.int8``."""
     whole = finish.recipe(scale=scale, size=size)
     return dataclasses.replace(
-        whole,
+        goes_on_from(whole, whole.name),
         name=f"{whole.name}.int8",
         description=f"{whole.description[:-1]}; its hidden layers compute in 8-bit integers.",
         quantize="int8",
@@ -27,5 +28,4 @@ def recipe(*, scale: int, size: str = "") -> Recipe:
         batch=8,
         patch=32,
         steps=3_000,
-        warm_start=whole.name,
     )

@@ -8,20 +8,23 @@ be the last.
 
 from __future__ import annotations
 
+import dataclasses
+
 from loopsr.recipes.pictures import PICTURES
 from loopsr.train.recipe import LossSettings, OptimSettings, Recipe
+from loopsr.weights import catalogue
 
-# size -> arguments of the network, weights of the losses of its steps
-SIZES: dict[str, tuple[dict[str, int], tuple[float, ...]]] = {
-    "": ({"width": 32, "depth": 7, "iters": 2}, (0.3, 1.0)),
-    "s": ({"width": 24, "own": 1, "depth": 1, "iters": 3}, (0.1, 0.2, 1.0)),
-    "xs": ({"width": 16, "own": 1, "depth": 1, "iters": 2}, (0.2, 1.0)),
+# size -> arguments of the network; all of them take three small steps rather than one large one
+SIZES: dict[str, dict[str, int]] = {
+    "": {"width": 32, "own": 2, "depth": 1, "iters": 3},
+    "s": {"width": 24, "own": 1, "depth": 1, "iters": 3},
+    "xs": {"width": 16, "own": 1, "depth": 1, "iters": 2},
 }
 
 
 def recipe(*, scale: int, size: str = "") -> Recipe:
     """Settings of the weights ``loop-xN``, ``loop-s-xN`` and ``loop-xs-xN``."""
-    config, supervision = SIZES[size]
+    config = SIZES[size]
     return Recipe(
         name=f"loop-{size}-x{scale}" if size else f"loop-x{scale}",
         network="loop",
@@ -30,10 +33,26 @@ def recipe(*, scale: int, size: str = "") -> Recipe:
         data=PICTURES,
         description="A cell of own and shared convolutions, run {iters} times, over a bilinear "
         "picture.".format(**config),
-        loss=LossSettings(name="l1", luma=1.0, supervision=supervision),
+        loss=LossSettings(name="l1", luma=1.0, supervision=(0.1, 0.2, 1.0)[-config["iters"] :]),
         optim=OptimSettings(name="muon", learning_rate=5e-3, other_learning_rate=2e-3),
-        # The large cell learns most of what it can in one step, at half the price.
-        grow=0.0 if size else 0.35,
         choices=4,
         steps=100_000,
+    )
+
+
+def goes_on_from(recipe: Recipe, weights: str) -> Recipe:
+    """The recipe, begun from weights that ship, with the network that these have.
+
+    A card keeps what its network was; the recipes of today may build another one.
+    """
+    config = dict(recipe.network_config)
+    if weights in catalogue.names():
+        config = {k: v for k, v in catalogue.card(weights).config.items() if k != "scale"}
+    steps = len(recipe.loss.supervision)
+    supervision = recipe.loss.supervision[max(0, steps - config["iters"]) :]
+    return dataclasses.replace(
+        recipe,
+        network_config=config,
+        loss=dataclasses.replace(recipe.loss, supervision=supervision),
+        warm_start=weights,
     )

@@ -15,15 +15,13 @@ from loopsr.train.recipe import Recipe
 
 def recipe(*, scale: int) -> Recipe:
     """Settings of the weights ``loop-xN.photo``."""
+    plain = loop.recipe(scale=scale)
     return dataclasses.replace(
-        loop.recipe(scale=scale),
-        name=f"loop-x{scale}.photo",
+        loop.goes_on_from(plain, plain.name),
+        name=f"{plain.name}.photo",
         description="As loop, trained on blur, noise, several resizes and JPEG in random order.",
         degradation="photo",
         variants=8,
         # The more detailed of two crops would be the noisier one.
         choices=1,
-        # What one step does to such pictures is to be learnt anew; the second one follows.
-        grow=0.8,
-        warm_start=f"loop-x{scale}",
     )

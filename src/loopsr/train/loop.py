@@ -6,6 +6,7 @@ one that was left alone (unless it is limited by seconds).
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,12 +22,19 @@ from loopsr.train import average, history
 from loopsr.train.checkpoint import save_tensors
 from loopsr.train.device import autocast, find_device, stopwatch
 from loopsr.train.distributed import World, join
+from loopsr.train.health import silent_channels
 from loopsr.train.optim import set_progress
 from loopsr.train.recipe import Recipe
 from loopsr.train.run import Pixels, Run, begin, pictures, progress
 from loopsr.train.validate import validate
 
 CHECKPOINT = "checkpoint.safetensors"
+_MOST_SILENT = 0.1  # share of the channels
+_SILENT = (
+    "%d of %d channels are zero on all validation pictures and learn nothing more; "
+    "start anew with a lower --set optim.learning_rate"
+)
+log = logging.getLogger(__name__)
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -128,8 +136,12 @@ def _loop(
         if last or state["step"] % recipe.validate_every == 0:
             with average.weights_of(network, run.ema):
                 score = validate(network, held_out, scale=recipe.scale)
+                silent, channels = silent_channels(network, (lr for lr, _ in held_out))
             if world.first:
+                if silent > _MOST_SILENT * channels:
+                    log.warning(_SILENT, silent, channels)
                 line = history.log_line(state, mark, rate=rate, score=score)
+                line["silent"] = silent
                 history.append(out / history.LOG, line)
                 if report:
                     report(line)

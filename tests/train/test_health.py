@@ -1,0 +1,71 @@
+"""Channels that have died are counted, and said."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from loopsr.models import create
+from loopsr.recipes import find_recipe
+from loopsr.train.checkpoint import save_tensors
+from loopsr.train.health import silent_channels
+from loopsr.train.loop import train
+
+
+def dying(channels: int) -> torch.nn.Module:
+    """A network of 2 steps of 2 convolutions, the shared one with this many dead channels."""
+    torch.manual_seed(0)
+    network = create("loop", scale=2, width=8, own=1, depth=1, iters=2)
+    with torch.no_grad():
+        for layer in (network.own[0][0], network.own[1][0], network.cell[0]):
+            layer.bias.fill_(5)
+        network.cell[0].bias[:channels] = -50
+        network.cell[0].weight[:channels] = 0
+    return network
+
+
+def test_every_run_of_a_layer_counts() -> None:
+    pictures = [np.full((6, 7, 3), 90, np.uint8), np.full((4, 4, 3), 200, np.uint8)]
+    assert silent_channels(dying(0), pictures) == (0, 4 * 8)
+    assert silent_channels(dying(3), pictures) == (2 * 3, 4 * 8)
+    assert silent_channels(create("lrn", scale=2), pictures) == (0, 0)
+
+
+def test_one_picture_that_excites_a_channel_is_enough() -> None:
+    network = dying(0)
+    with torch.no_grad():
+        network.head.weight.fill_(1)
+        network.own[0][0].weight.fill_(0)
+        network.own[0][0].weight[0, :, 1, 1] = 1  # bright pictures get through, dark ones do not
+        network.own[0][0].bias[0] = -30
+    dark, bright = (np.full((6, 6, 3), level, np.uint8) for level in (1, 255))
+    assert silent_channels(network, [dark])[0] == 1
+    assert silent_channels(network, [dark, bright])[0] == 0
+
+
+def test_a_dead_network_is_said_in_log_and_warning(
+    pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_tensors(tmp_path / "dead.safetensors", dying(7).state_dict(), {})
+    recipe = dataclasses.replace(
+        find_recipe("loop_xs_x2"),
+        network_config={"width": 8, "own": 1, "depth": 1, "iters": 2},
+        steps=1,
+        batch=1,
+        patch=8,
+        warm_start=str(tmp_path / "dead.safetensors"),
+    )
+    with caplog.at_level(logging.WARNING):
+        train(recipe, hr=[pictures], out=tmp_path / "run", threads=1, device="cpu", compiled=False)
+    assert json.loads((tmp_path / "run" / "log.jsonl").read_text())["silent"] == 14
+    assert "14 of 32 channels are zero" in caplog.text
+    caplog.clear()
+    save_tensors(tmp_path / "dead.safetensors", dying(1).state_dict(), {})
+    train(recipe, hr=[pictures], out=tmp_path / "well", threads=1, device="cpu", compiled=False)
+    assert "channels are zero" not in caplog.text
