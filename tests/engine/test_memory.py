@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from loopsr.card import StepRule
+from loopsr.engine.adaptive import adaptive_memory
 from loopsr.engine.plan import BYTES_PER_PIXEL
 from loopsr.weights import catalogue
 
@@ -16,29 +19,46 @@ pytestmark = pytest.mark.skipif(
 )
 
 SIDE = 256
-MEASURE = """
-import re, sys
+HEAD = """
+import json, re, sys
 from pathlib import Path
 import numpy as np
-from loopsr.engine.backends import open_backend
+from loopsr.card import StepRule
+from loopsr.engine.adaptive import Adaptive
+from loopsr.engine.backends import open_backend, open_stepwise
 from loopsr.weights import catalogue
 
 path, side = Path(sys.argv[1]), int(sys.argv[2])
-backend = open_backend("onnxruntime", catalogue.read_card(path), path, threads=2)
+card = catalogue.read_card(path)
 # Not ru_maxrss: a process inherits that from the one that started it.
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
-backend.run(np.random.rand(1, 3, 8, 8).astype(np.float32))
 pixels = np.random.rand(1, 3, side, side).astype(np.float32)
+"""
+MEASURE = """
+backend = open_backend("onnxruntime", card, path, threads=2)
+backend.run(pixels[:, :, :8, :8].copy())
 before = peak()
 backend.run(pixels)
 backend.run(pixels)
 print((peak() - before) // side**2)
 """
+ADAPTIVE = """
+stops = tuple(json.loads(sys.argv[3]))
+thresholds = tuple(0.1 + 0.9 * i for i in range(len(stops) - 1))
+rule = StepRule(cell=16, stops=stops, thresholds=thresholds)
+network = open_stepwise("onnxruntime", card, path, stops=stops, threads=2)
+adaptive = Adaptive(network, card, rule)
+adaptive.run_core(pixels[:, :, :8, :8].copy(), (0, 8, 0, 8))
+before = peak()
+for share in (0.01, 0.2, 1):  # all of it is for each of the stops in turn
+    adaptive.run_core(np.float32(share) * pixels, (0, side, 0, side))
+print((peak() - before) // side**2)
+"""
 
 
-def bytes_per_pixel(path: Path) -> int:
+def bytes_per_pixel(path: Path, *more: str, script: str = MEASURE) -> int:
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(path), str(SIDE)],
+        [sys.executable, "-c", HEAD + script, str(path), str(SIDE), *more],
         check=True,
         capture_output=True,
         text=True,
@@ -56,3 +76,12 @@ def test_of_the_papers_network(weights: Path) -> None:
 def test_of_what_ships(name: str) -> None:
     network = catalogue.card(name).network
     assert bytes_per_pixel(catalogue.onnx_path(name)) <= BYTES_PER_PIXEL[network]
+
+
+@pytest.mark.parametrize("stops", [(0, 2), (1, 2), (1, 2, 6)])
+def test_of_adaptive_steps(stops: tuple[int, ...]) -> None:
+    path = catalogue.onnx_path("lrn-x3")
+    rule = StepRule(cell=16, stops=stops, thresholds=(0.0,) * (len(stops) - 1))
+    measured = bytes_per_pixel(path, json.dumps(stops), script=ADAPTIVE)
+    assert BYTES_PER_PIXEL["lrn"] / 2 < measured
+    assert measured <= BYTES_PER_PIXEL["lrn"] * adaptive_memory(rule)

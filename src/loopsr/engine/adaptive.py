@@ -36,6 +36,13 @@ def adaptive_halo(card: ModelCard, rule: StepRule) -> int:
     return max(card.halo, rule.cell + SEEN)
 
 
+def adaptive_memory(rule: StepRule) -> float:
+    """How much more memory than the whole network it takes: each part of it has its own, and keeps
+    it (tests/engine/test_memory.py measures again)."""
+    parts = sum(stop > 0 for stop in rule.stops)
+    return 1.2 * parts + 0.1
+
+
 class Adaptive:
     """Runs the cores of tiles with as many steps as they need; see ``Runner``."""
 

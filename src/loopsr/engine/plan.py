@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from loopsr.card import ModelCard, StepRule
-from loopsr.engine.adaptive import adaptive_halo
+from loopsr.engine.adaptive import adaptive_halo, adaptive_memory
 from loopsr.engine.flat import RADIUS
 from loopsr.engine.tiling import longest_span
 from loopsr.errors import UsageError
@@ -188,12 +188,12 @@ def make_plan(
         if rule is not None:
             card = card.stopped_after(rule.stops[-1])
             card = replace(card, halo=adaptive_halo(card, rule))
-        sides = (
-            (tile, tile)
-            if tile
-            else _choose_tile(card, width, height, budget, len(cards), most_pixels)
-        )
-        memory = stage_memory(card, width, height, sides)
+        sides = (tile, tile) if tile else None
+        if sides is None:
+            sides = _choose_tile(
+                card, rule, width, height, budget, passes=len(cards), most_pixels=most_pixels
+            )
+        memory = stage_memory(card, width, height, sides, rule)
         stages.append(
             Stage(card=card, width=width, height=height, tile=sides, rule=rule, memory=memory)
         )
@@ -202,7 +202,13 @@ def make_plan(
     return Plan(stages=tuple(stages), width=size[0], height=size[1], memory=memory)
 
 
-def stage_memory(card: ModelCard, width: int, height: int, tile: tuple[int, int]) -> int:
+def stage_memory(
+    card: ModelCard,
+    width: int,
+    height: int,
+    tile: tuple[int, int],
+    rule: StepRule | None = None,
+) -> int:
     """Bytes that a pass takes at its peak: the runtime, the window of rows, the bands of output."""
     if card.halo is None:
         rows, columns, halo = height, width, 0
@@ -210,6 +216,8 @@ def stage_memory(card: ModelCard, width: int, height: int, tile: tuple[int, int]
         rows, columns = longest_span(height, tile[0]), longest_span(width, tile[1])
         halo = card.halo
     each = BYTES_PER_PIXEL.get(card.network, _UNKNOWN_NETWORK)
+    if rule is not None:
+        each = int(each * adaptive_memory(rule))
     runtime = each * min(rows + 2 * halo, height) * min(columns + 2 * halo, width)
     held = min(height, rows + 2 * max(halo, RADIUS) + _READ_BAND)
     # Twice each: the window is copied when it grows; a band, as integers, waits for the encoder.
@@ -219,13 +227,20 @@ def stage_memory(card: ModelCard, width: int, height: int, tile: tuple[int, int]
 
 
 def _choose_tile(
-    card: ModelCard, width: int, height: int, budget: int, passes: int, most_pixels: int
+    card: ModelCard,
+    rule: StepRule | None,
+    width: int,
+    height: int,
+    budget: int,
+    *,
+    passes: int,
+    most_pixels: int,
 ) -> tuple[int, int]:
     """The tile (rows, columns) that fits the budget with the least halo; of equals the smaller."""
     halo = card.halo or 0
     best, least, smallest = None, math.inf, math.inf
     for tile in itertools.product(_SIDES, _SIDES):
-        memory = stage_memory(card, width, height, tile)
+        memory = stage_memory(card, width, height, tile, rule)
         smallest = min(smallest, memory)
         rows, columns = min(tile[0], height), min(tile[1], width)
         waste = (rows + 2 * halo) * (columns + 2 * halo) / (rows * columns)
