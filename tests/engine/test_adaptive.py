@@ -107,7 +107,7 @@ def run_adaptive(
 
 def smooth(pictures: list[Floats], cells: NDArray[np.int8], cell: int, scale: int) -> Floats:
     """What a smooth passage gives: by the distance of each output pixel to the cells with more
-    steps, in input pixels, from 1.5 (all of theirs) to 5.5 (none)."""
+    steps, from one input pixel (all of theirs) to ``RAMP`` more (none)."""
     result = np.zeros_like(pictures[0])
     height, width = result.shape[:2]
     y = (np.arange(height) + 0.5) / scale
@@ -144,7 +144,7 @@ def test_cells_are_the_fixed_result_of_their_steps(
     assert apart > 10 * LEVEL  # or nothing was compared
     # Cells with fewer steps: away from others, in the middle of those that have only their like.
     for row, column in np.argwhere(cells == stops[0]):
-        around = cells[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
+        around = cells[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
         if (around == stops[0]).all():
             place = np.s_[row * side : (row + 1) * side, column * side : (column + 1) * side]
             assert np.abs(output[place] - pictures[stops[0]][place]).max() <= BOUND

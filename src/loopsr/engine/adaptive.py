@@ -33,7 +33,12 @@ def adaptive_halo(card: ModelCard, rule: StepRule) -> int:
     """Input pixels around a core: what all steps see, and the cells beside it, which are judged as
     well."""
     assert card.halo is not None
-    return max(card.halo, rule.cell + SEEN)
+    return max(card.halo, _beside(rule) + SEEN)
+
+
+def _beside(rule: StepRule) -> int:
+    """Whole cells, in input pixels, that may change a core beside them."""
+    return -(-REACH // rule.cell) * rule.cell
 
 
 def adaptive_memory(rule: StepRule) -> float:
@@ -61,7 +66,7 @@ class Adaptive:
     def run_core(self, window: Array, core: Box) -> Core:
         """Upscale a core by the first steps, then what needs more by more; as ``Runner``."""
         size = window.shape[2], window.shape[3]
-        judged = _clipped(_grown(core, self.unit), (0, size[0], 0, size[1]))
+        judged = _clipped(_grown(core, _beside(self._rule)), (0, size[0], 0, size[1]))
         steps = wanted_steps(window[0], judged, self._rule)
         picture, state = self._network.begin(window)
         output = picture[0, :, *_place(core, (0, size[0], 0, size[1]), self._scale)]
@@ -127,9 +132,10 @@ class _Chosen:
         return weights
 
     def _waits(self, box: Box) -> bool:
-        y, x = box[0] - self._judged[0] + 1, box[2] - self._judged[2] + 1
-        weights = self._weights[y : y + box[1] - box[0], x : x + box[3] - box[2]]
-        return bool((weights[self._waiting[_place(box, self.core)]] > 0).any())
+        y, x = box[0] - self._judged[0], box[2] - self._judged[2]
+        # With one more around, which the interpolation sees.
+        weights = self._weights[y : y + box[1] - box[0] + 2, x : x + box[3] - box[2] + 2]
+        return bool(weights.any() and self._waiting[_place(box, self.core)].any())
 
 
 def _grown(box: Box, by: int) -> Box:
