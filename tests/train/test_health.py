@@ -14,8 +14,9 @@ import torch
 from loopsr.models import create
 from loopsr.recipes import find_recipe
 from loopsr.train.checkpoint import save_tensors
-from loopsr.train.health import silent_channels
+from loopsr.train.health import watch_channels
 from loopsr.train.loop import train
+from loopsr.train.validate import Pixels, to_tensor
 
 
 def dying(channels: int) -> torch.nn.Module:
@@ -28,6 +29,13 @@ def dying(channels: int) -> torch.nn.Module:
         network.cell[0].bias[:channels] = -50
         network.cell[0].weight[:channels] = 0
     return network
+
+
+def silent_channels(network: torch.nn.Module, pictures: list[Pixels]) -> tuple[int, int]:
+    with watch_channels(network) as watched, torch.no_grad():
+        for picture in pictures:
+            network(to_tensor(picture[None]))
+    return watched()
 
 
 def test_every_run_of_a_layer_counts() -> None:

@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from loopsr.layers import ConvReLU
-from loopsr.train.validate import Pixels, to_tensor
 
 
-@torch.no_grad()
-def silent_channels(network: nn.Module, pictures: Iterable[Pixels]) -> tuple[int, int]:
-    """How many channels after a ReLU are zero in all of the (h, w, 3) pictures, and of how many.
+@contextmanager
+def watch_channels(network: nn.Module) -> Iterator[Callable[[], tuple[int, int]]]:
+    """Watch what runs of ``network`` excite; the function that it gives tells of it.
 
-    Counts ``ConvReLU`` layers, each as often as it runs. A ReLU whose input is below zero for every
-    picture has no gradient: large steps of the optimiser can leave a layer with a channel or two.
+    That is how many channels after a ReLU were zero everywhere in all pictures since, and of how
+    many. Counts ``ConvReLU`` layers, each as often as it runs. A ReLU whose input is below zero for
+    every picture has no gradient: large steps of the optimiser can leave a layer with a channel or
+    two.
     """
     excited: dict[int, Tensor] = {}
     call = 0
 
+    def begin(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal call
+        call = 0
+
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal call
-        excited[call] = excited.get(call, torch.tensor(False)) | (output.amax((0, 2, 3)) > 0).cpu()
+        fired = (output.amax((0, 2, 3)) > 0).cpu()
+        excited[call] = excited.get(call, torch.tensor(False)) | fired
         call += 1
 
+    def silent() -> tuple[int, int]:
+        alive = sum(int(channels.sum()) for channels in excited.values())
+        total = sum(channels.numel() for channels in excited.values())
+        return total - alive, total
+
     layers = [module for module in network.modules() if isinstance(module, ConvReLU)]
-    hooks = [layer.register_forward_hook(note) for layer in layers]
-    device = next(network.parameters()).device
+    hooks = [network.register_forward_pre_hook(begin)]
+    hooks += [layer.register_forward_hook(note) for layer in layers]
     try:
-        for picture in pictures:
-            call = 0
-            network(to_tensor(np.array(picture[None])).to(device))
+        yield silent
     finally:
         for hook in hooks:
             hook.remove()
-    alive = sum(int(channels.sum()) for channels in excited.values())
-    total = sum(channels.numel() for channels in excited.values())
-    return total - alive, total

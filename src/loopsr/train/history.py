@@ -14,11 +14,12 @@ LOG = "log.jsonl"
 
 
 def log_line(
-    state: dict[str, Any], mark: dict[str, Any], *, rate: float, score: float
+    state: dict[str, Any], mark: dict[str, Any], *, rate: float, score: float, silent: int
 ) -> dict[str, Any]:
     """What is logged of the steps between two states of the counters.
 
-    ``seconds`` are of the whole run, ``net_ms`` and ``data_ms`` a step; ``psnr_y`` is ``score``.
+    ``seconds`` are of the whole run, ``net_ms`` and ``data_ms`` a step; ``psnr_y`` is ``score``,
+    ``silent`` counts channels that no validation picture excited.
     """
     steps = state["step"] - mark["step"]
     data, net = (state[key] - mark[key] for key in ("data_seconds", "net_seconds"))
@@ -27,6 +28,7 @@ def log_line(
         "loss": (state["loss_sum"] - mark["loss_sum"]) / steps,
         "learning_rate": rate,
         "psnr_y": round(score, 4),
+        "silent": silent,
         "data_ms": round(1e3 * data / steps, 2),
         "net_ms": round(1e3 * net / steps, 2),
         "seconds": round(state["data_seconds"] + state["net_seconds"], 1),

@@ -22,7 +22,7 @@ from loopsr.train import average, history
 from loopsr.train.checkpoint import save_tensors
 from loopsr.train.device import autocast, find_device, stopwatch
 from loopsr.train.distributed import World, join
-from loopsr.train.health import silent_channels
+from loopsr.train.health import watch_channels
 from loopsr.train.optim import set_progress
 from loopsr.train.recipe import Recipe
 from loopsr.train.run import Pixels, Run, begin, pictures, progress
@@ -134,14 +134,13 @@ def _loop(
 
         last = progress(recipe, state) >= 1
         if last or state["step"] % recipe.validate_every == 0:
-            with average.weights_of(network, run.ema):
+            with average.weights_of(network, run.ema), watch_channels(network) as watched:
                 score = validate(network, held_out, scale=recipe.scale)
-                silent, channels = silent_channels(network, (lr for lr, _ in held_out))
             if world.first:
+                silent, channels = watched()
                 if silent > _MOST_SILENT * channels:
                     log.warning(_SILENT, silent, channels)
-                line = history.log_line(state, mark, rate=rate, score=score)
-                line["silent"] = silent
+                line = history.log_line(state, mark, rate=rate, score=score, silent=silent)
                 history.append(out / history.LOG, line)
                 if report:
                     report(line)
