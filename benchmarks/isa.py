@@ -47,7 +47,7 @@ def run_once(task: dict[str, Any]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [{} for _ in task["entries"]]
     for number, entry in enumerate(task["entries"]):
         try:
-            runs[number] = runner(Entry(**entry), size=task["size"], threads=task["threads"])
+            runs[number] = runner(Entry(**entry).open(task["threads"]), size=task["size"])
             for _ in range(_WARM):
                 runs[number]()
         except LoopsrError as error:

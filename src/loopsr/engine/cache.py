@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,11 @@ _KEPT = 100  # measurements
 def cache_file() -> Path:
     """Where measurements are kept."""
     return cache_folder() / "backends.json"
+
+
+def key_of(facts: Sequence[Any]) -> str:
+    """The key of a measurement that depends on these facts, which are JSON-able."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def load() -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from loopsr.card import ModelCard
 from loopsr.engine.backends import BACKENDS, EXTRAS, PRECISIONS, installed
-from loopsr.engine.cache import load, store
+from loopsr.engine.cache import key_of, load, store
 from loopsr.engine.machine import cpu_features, cpu_name
 from loopsr.errors import MissingExtraError
 from loopsr.weights import catalogue
@@ -175,4 +175,4 @@ def machine_key(
     hashes = sorted({hashlib.sha256(path.read_bytes()).hexdigest() for path in files.values()})
     machine = [cpu_name(), cpu_features(), os.environ.get("ONEDNN_MAX_CPU_ISA"), versions]
     facts = [*machine, threads, iters, card.name, hashes, sorted(map(str, files))]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    return key_of(facts)

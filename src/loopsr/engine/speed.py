@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import statistics
 import time
 from collections.abc import Callable
 
 import numpy as np
 
-from loopsr.engine.cache import load, store
+from loopsr.engine.cache import key_of, load, store
 from loopsr.engine.machine import cpu_features, cpu_name
 from loopsr.engine.measure import sample_picture
 from loopsr.engine.pace import Speed
@@ -54,7 +52,7 @@ def codec_speed(format: str, encoding: Encoding | None) -> tuple[float, float]:
     """Seconds to decode and to encode a pixel of a format."""
     encoding = encoding or Encoding()
     facts = ["codec", cpu_name(), cpu_features(), format, encoding.quality, encoding.lossless]
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+    key = key_of(facts)
     kept = load().get(key)
     if kept is None:
         # What a file costs whatever its size drops out of the difference.

@@ -22,7 +22,6 @@ def recipe(*, scale: int, size: str = "", spoilt: bool = False) -> Recipe:
         whole,
         loss=dataclasses.replace(whole.loss, name="psnr"),
         optim=dataclasses.replace(whole.optim, learning_rate=1.5e-3, other_learning_rate=6e-4),
-        grow=0.0,
         choices=1,
         batch=16,
         patch=40,

@@ -24,14 +24,8 @@ from loopsr.engine.foreign import spandrel as foreign
 from loopsr.errors import BackendError, ImageWriteError, UsageError
 from loopsr.weights import catalogue
 
+pytestmark = pytest.mark.usefixtures("small_peaks")
 QUICK: dict[str, Any] = {"size": (24, 16), "rounds": 2, "threads": 1}
-
-
-@pytest.fixture(autouse=True)
-def small_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's peak from small matrices: only that it is there matters here."""
-    monkeypatch.setattr(peaks, "SIDE", 64)
-    monkeypatch.setattr(peaks, "LARGE", 1 << 20)
 
 
 @pytest.fixture
@@ -148,9 +142,10 @@ def test_a_checkpoint_of_others(tmp_path: Path) -> None:
         precisions=["float32"],
     )
     assert [(e.label, e.backend) for e in entries] == [("bicubic", ""), ("compact", "torch")]
-    output: Any = runner(entries[1], size=(24, 16), threads=1)()
+    model = entries[1].open(1)
+    output: Any = runner(model, size=(24, 16))()
     assert output.shape == (1, 3, 32, 48)
-    work = count_work(entries[1].open(1), size=(24, 16))
+    work = count_work(model, size=(24, 16))
     assert work is not None
     assert work.macs == 24 * 16 * 9 * (3 * 8 + 8 * 8 + 8 * 12)
     assert work.samples == 0  # not known, so only computing bounds it

@@ -83,7 +83,7 @@ def make_entries(
     return _with_steps(found, iters) if iters else found
 
 
-def runner(entry: Entry, *, size: tuple[int, int], threads: int) -> Callable[[], object]:
+def runner(model: OpenModel, *, size: tuple[int, int]) -> Callable[[], object]:
     """A function that upscales a picture of ``size`` (width, height) once, ready to be timed.
 
     A network is run bare, from float32 samples to float32 samples. An interpolation is the exact
@@ -91,7 +91,6 @@ def runner(entry: Entry, *, size: tuple[int, int], threads: int) -> Callable[[],
     """
     width, height = size
     rng = np.random.default_rng(0)
-    model = entry.open(threads)
     if model.network is None:
         pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
         return lambda: model(pixels)
@@ -128,7 +127,7 @@ def _networks(scale: int) -> list[str]:
     return [
         name
         for name in catalogue.names()
-        if not name.endswith(catalogue.INT8_TAG) and catalogue.card(name).scale == scale
+        if not catalogue.is_int8(name) and catalogue.card(name).scale == scale
     ]
 
 
@@ -141,7 +140,7 @@ def _of_model(
         catalogue.card(model)  # raises for a name that is not there
     ways = _ways(model)
     pairs = [(b, p) for b in backends for p in precisions if p in ways.get(b, ())]
-    if not pairs and (is_file(model) or model.endswith(catalogue.INT8_TAG)):
+    if not pairs and (is_file(model) or catalogue.is_int8(model)):
         # It can run in its own way only, which is better than no row; the row says so.
         own = next((backend for backend in backends if backend in ways), next(iter(ways)))
         pairs = [(own, ways[own][0])]
@@ -155,7 +154,7 @@ def _ways(model: str) -> dict[str, tuple[str, ...]]:
     }
     floats = {n: tuple(p for p in known if p != "int8") for n, known in PRECISIONS.items()}
     if not is_file(model):
-        if model.endswith(catalogue.INT8_TAG):
+        if catalogue.is_int8(model):
             return integers
         return PRECISIONS if model + catalogue.INT8_TAG in catalogue.names() else floats
     path = Path(model)
@@ -164,7 +163,7 @@ def _ways(model: str) -> dict[str, tuple[str, ...]]:
         return {"torch": PRECISIONS["torch"] if ours else ("float32",)}
     if not ours:
         return _FOREIGN
-    if catalogue.card(model).name.endswith(catalogue.INT8_TAG):
+    if catalogue.is_int8(catalogue.card(model).name):
         return integers
     return {name: known for name, known in floats.items() if name != "torch"}
 

@@ -54,7 +54,8 @@ def main() -> None:
     task = json.load(sys.stdin)
     catalogue.FOLDER = Path(task["weights"])
     width, height = task["size"]
-    runner(Entry(**task["entry"]), size=(width, height), threads=task["threads"])()
+    model = Entry(**task["entry"]).open(task["threads"])
+    runner(model, size=(width, height))()
     found = re.search(r"VmHWM:\s+(\d+)", _STATUS.read_text())
     print(int(found[1]) * 1024 if found else "")
 

@@ -134,14 +134,15 @@ def _opened(
     for number, entry in enumerate(entries):
         tell(f"opening {entry.label} {entry.backend}", number / len(entries))
         try:
-            upscale = runner(entry, size=size, threads=threads)
+            model = entry.open(threads)
+            upscale = runner(model, size=size)
             upscale()
         except BackendError as error:  # such as a CPU without bfloat16
             reason = error
             left = {"model": entry.label, "backend": entry.backend, "precision": entry.precision}
             report.left_out.append({**left, "reason": str(error)})
             continue
-        models[entry], runs[entry] = entry.open(threads), upscale
+        models[entry], runs[entry] = model, upscale
     if reason is not None and not runs:
         raise reason
     return models, runs
