@@ -26,6 +26,24 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("LOOPSR_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
+@pytest.fixture(scope="module")
+def benchmarks() -> Iterator[None]:
+    """The scripts of ``benchmarks/`` can be imported, as each of them imports its neighbours."""
+    folder = str(Path(__file__).parents[1] / "benchmarks")
+    sys.path.insert(0, folder)  # as Python does for a script
+    yield
+    sys.path.remove(folder)
+
+
+@pytest.fixture
+def small_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's peak from small matrices, where only that it is there matters."""
+    from loopsr.apps.bench import peaks
+
+    monkeypatch.setattr(peaks, "SIDE", 64)
+    monkeypatch.setattr(peaks, "LARGE", 1 << 20)
+
+
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as `loopsr/weights` is: small untrained networks under the default names."""

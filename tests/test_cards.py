@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -17,14 +16,7 @@ from safetensors.numpy import load_file
 from loopsr import Upscaler
 from loopsr.weights import catalogue
 
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def benchmarks() -> Iterator[None]:
-    sys.path.insert(0, str(ROOT / "benchmarks"))  # as Python does for a script
-    yield
-    sys.path.remove(str(ROOT / "benchmarks"))
+pytestmark = pytest.mark.usefixtures("benchmarks")
 
 
 @pytest.fixture

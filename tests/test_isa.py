@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-
 
 @pytest.fixture
-def isa() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(ROOT / "benchmarks"))  # as Python does for a script
-    yield importlib.import_module("isa")
-    sys.path.remove(str(ROOT / "benchmarks"))
+def isa(benchmarks: None) -> ModuleType:
+    return importlib.import_module("isa")
 
 
 def test_each_level_is_a_process_of_its_own(

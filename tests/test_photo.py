@@ -6,7 +6,6 @@ import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -19,11 +18,9 @@ from loopsr.io.jpeg import recompress
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def photo() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(BENCHMARKS))  # as Python does for a script
-    yield importlib.import_module("photo")
-    sys.path.remove(str(BENCHMARKS))
+@pytest.fixture
+def photo(benchmarks: None) -> ModuleType:
+    return importlib.import_module("photo")
 
 
 @pytest.fixture

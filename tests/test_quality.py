@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 
-@pytest.fixture(scope="module")
-def quality() -> Iterator[ModuleType]:
-    folder = str(Path(__file__).parents[1] / "benchmarks")
-    sys.path.insert(0, folder)  # as Python does for a script
-    yield importlib.import_module("quality")
-    sys.path.remove(folder)
+@pytest.fixture
+def quality(benchmarks: None) -> ModuleType:
+    return importlib.import_module("quality")
 
 
 def rows(loop: float, lrn: float, data: str = "Set5") -> list[dict[str, object]]:

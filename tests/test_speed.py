@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,19 +15,11 @@ import pytest
 from loopsr.apps.bench import peaks
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def benchmarks() -> Iterator[None]:
-    sys.path.insert(0, str(ROOT / "benchmarks"))  # as Python does for a script
-    yield
-    sys.path.remove(str(ROOT / "benchmarks"))
+pytestmark = pytest.mark.usefixtures("benchmarks")
 
 
 @pytest.fixture
-def speed(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.setattr(peaks, "SIDE", 64)
-    monkeypatch.setattr(peaks, "LARGE", 1 << 20)
+def speed(small_peaks: None) -> ModuleType:
     return importlib.import_module("speed")
 
 

@@ -10,19 +10,13 @@ from typing import Any
 
 import pytest
 
-from loopsr.apps.bench import peaks
 from loopsr.apps.bench.report import Report, Row
 from loopsr.cli import bench, main
 
 from .conftest import Loopsr, photo
 
+pytestmark = pytest.mark.usefixtures("small_peaks")
 QUICK = ("--size", "16x12", "--rounds", "1", "--threads", "1")
-
-
-@pytest.fixture(autouse=True)
-def small_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peaks, "SIDE", 64)
-    monkeypatch.setattr(peaks, "LARGE", 1 << 20)
 
 
 @pytest.fixture
