@@ -135,21 +135,24 @@ class Loop(nn.Module):
             state = keep * state + gain * self._run_cell(state + recall * first, step)
             yield state
 
-    def _image(self, features: Tensor, x: Tensor) -> Tensor:
-        base = F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
-        return F.pixel_shuffle(self.tail(features), self.scale) + base
+    def _base(self, x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
+
+    def _detail(self, features: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.tail(features), self.scale)
 
     def forward(self, x: Tensor, iters: int | None = None) -> Tensor:
         """Upscale b3hw in [0, 1] to b3(sh)(sw); the output is not clamped."""
         first = self.head(x)
         *_, state = self._steps(first, iters)
-        return self._image(state + first, x)
+        return self._detail(state + first) + self._base(x)
 
     def unroll(self, x: Tensor, iters: int | None = None) -> Iterator[Tensor]:
         """Yield the picture after each step."""
         first = self.head(x)
+        base = self._base(x)
         for state in self._steps(first, iters):
-            yield self._image(state + first, x)
+            yield self._detail(state + first) + base
 
 
 def _convolutions(width: int, count: int) -> nn.ModuleList:
