@@ -83,5 +83,6 @@ def test_of_adaptive_steps(stops: tuple[int, ...]) -> None:
     path = catalogue.onnx_path("lrn-x3")
     rule = StepRule(cell=16, stops=stops, thresholds=(0.0,) * (len(stops) - 1))
     measured = bytes_per_pixel(path, json.dumps(stops), script=ADAPTIVE)
-    assert BYTES_PER_PIXEL["lrn"] / 2 < measured
+    # Or nothing was measured; ONNX Runtime takes less where there is no AVX-512.
+    assert BYTES_PER_PIXEL["lrn"] / 3 < measured
     assert measured <= BYTES_PER_PIXEL["lrn"] * adaptive_memory(rule)
