@@ -14,7 +14,7 @@ import torch
 from loopsr.models import create
 from loopsr.recipes import find_recipe
 from loopsr.train.checkpoint import save_tensors
-from loopsr.train.health import watch_channels
+from loopsr.train.health import revive, watch_channels
 from loopsr.train.loop import train
 from loopsr.train.validate import Pixels, to_tensor
 
@@ -77,3 +77,36 @@ def test_a_dead_network_is_said_in_log_and_warning(
     save_tensors(tmp_path / "dead.safetensors", dying(1).state_dict(), {})
     train(recipe, hr=[pictures], out=tmp_path / "well", threads=1, device="cpu", compiled=False)
     assert "channels are zero" not in caplog.text
+
+
+def test_dead_channels_begin_anew_and_no_other() -> None:
+    network, fresh = dying(3), create("loop", scale=2, width=8, own=1, depth=1, iters=2)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    pictures = [np.full((6, 7, 3), 90, np.uint8)]
+    assert revive(network, fresh, [to_tensor(picture[None]) for picture in pictures]) == 3
+    for key, value in network.state_dict().items():
+        dead = 3 if key.startswith("cell.0") else 0
+        assert torch.equal(value[:dead], fresh.state_dict()[key][:dead])
+        assert torch.equal(value[dead:], before[key][dead:])
+    assert silent_channels(network, pictures)[0] < 2 * 3
+    # What lives is left alone.
+    assert revive(dying(0), fresh, [to_tensor(pictures[0][None])]) == 0
+
+
+def test_a_run_revives_what_it_begins_from(
+    pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_tensors(tmp_path / "dead.safetensors", dying(7).state_dict(), {})
+    recipe = dataclasses.replace(
+        find_recipe("loop_xs_x2"),
+        network_config={"width": 8, "own": 1, "depth": 1, "iters": 2},
+        steps=1,
+        batch=1,
+        patch=8,
+        warm_start=str(tmp_path / "dead.safetensors"),
+        revive=True,
+    )
+    with caplog.at_level(logging.INFO):
+        train(recipe, hr=[pictures], out=tmp_path / "run", threads=1, device="cpu", compiled=False)
+    assert "7 channels that nothing excited begin anew" in caplog.text
+    assert json.loads((tmp_path / "run" / "log.jsonl").read_text())["silent"] < 14

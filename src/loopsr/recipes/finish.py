@@ -28,4 +28,5 @@ def recipe(*, scale: int, size: str = "", spoilt: bool = False) -> Recipe:
         beyond=4,
         steps=6_000,
         warm_start=f"runs/{run}/{whole.name}.safetensors",
+        revive=False,
     )

@@ -25,8 +25,9 @@ SIZES: dict[str, dict[str, int]] = {
 def recipe(*, scale: int, size: str = "") -> Recipe:
     """Settings of the weights ``loop-xN``, ``loop-s-xN`` and ``loop-xs-xN``."""
     config = SIZES[size]
+    name = f"loop-{size}" if size else "loop"
     return Recipe(
-        name=f"loop-{size}-x{scale}" if size else f"loop-x{scale}",
+        name=f"{name}-x{scale}",
         network="loop",
         scale=scale,
         network_config=config,
@@ -37,6 +38,8 @@ def recipe(*, scale: int, size: str = "") -> Recipe:
         optim=OptimSettings(name="muon", learning_rate=5e-3, other_learning_rate=2e-3),
         choices=4,
         steps=100_000,
+        warm_start=None if scale == 2 else f"{name}-x2",
+        revive=scale != 2,
     )
 
 

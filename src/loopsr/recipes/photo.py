@@ -24,4 +24,5 @@ def recipe(*, scale: int) -> Recipe:
         variants=8,
         # The more detailed of two crops would be the noisier one.
         choices=1,
+        revive=True,
     )

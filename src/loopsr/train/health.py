@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -46,3 +46,33 @@ def watch_channels(network: nn.Module) -> Iterator[Callable[[], tuple[int, int]]
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@torch.no_grad()
+def revive(network: nn.Module, fresh: nn.Module, inputs: Iterable[Tensor]) -> int:
+    """Begin the channels anew that none of ``inputs`` excites; tells how many.
+
+    They take the weights of ``fresh``, a new network of the same kind. Before training only: what
+    reads them gets noise until it has learned.
+    """
+    layers = {name: m for name, m in network.named_modules() if isinstance(m, ConvReLU)}
+    fired: dict[str, Tensor] = {}
+
+    def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            fired[name] = (output.amax((0, 2, 3)) > 0) | fired.get(name, torch.tensor(False))
+
+        return hook
+
+    hooks = [layer.register_forward_hook(note(name)) for name, layer in layers.items()]
+    for batch in inputs:
+        network(batch)
+    for hook in hooks:
+        hook.remove()
+    begun = 0
+    for name, alive in fired.items():
+        layer, new = layers[name], fresh.get_submodule(name)
+        for mine, other in zip(layer.parameters(), new.parameters(), strict=True):
+            mine[~alive] = other[~alive]
+        begun += int((~alive).sum())
+    return begun

@@ -77,6 +77,7 @@ class Recipe:
     precision: str = "auto"  # auto: bfloat16 where the processor has it; float32; bfloat16
     seed: int = 0
     warm_start: str | None = None  # name or path of a safetensors file
+    revive: bool = False  # channels of the warm start that no picture excites begin anew
     validate_every: int = 1000
     save_every: int = 250
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +24,7 @@ from loopsr.models import create
 from loopsr.train import average
 from loopsr.train.checkpoint import load_run, read_state, save_run, warm_start
 from loopsr.train.distributed import World
+from loopsr.train.health import revive
 from loopsr.train.objective import make_objective
 from loopsr.train.optim import make_optimisers
 from loopsr.train.recipe import FREE_SETTINGS, Recipe
@@ -80,8 +82,7 @@ def begin(
     torch.manual_seed(recipe.seed)
     network = create(recipe.network, scale=recipe.scale, **recipe.network_config)
     if recipe.warm_start and not resumed:
-        left_out = warm_start(network, recipe.warm_start)
-        log.info("warm start from %s, fresh: %s", recipe.warm_start, ", ".join(left_out) or "none")
+        _warm_start(network, recipe, pairs)
     if recipe.quantize:
         network = FakeQuantised(network)
     network.to(world.place, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -113,8 +114,18 @@ def begin(
     )
 
 
+def _warm_start(network: nn.Module, recipe: Recipe, pairs: Pairs) -> None:
+    assert recipe.warm_start
+    fresh = copy.deepcopy(network)
+    left_out = warm_start(network, recipe.warm_start)
+    log.info("warm start from %s, fresh: %s", recipe.warm_start, ", ".join(left_out) or "none")
+    if recipe.revive:
+        begun = revive(network, fresh, _calibration(recipe, pairs, torch.device("cpu")))
+        log.info("%d channels that nothing excited begin anew", begun)
+
+
 def _calibration(recipe: Recipe, pairs: Pairs, place: torch.device) -> Iterable[Tensor]:
-    """Inputs whose features decide the first grids: the same in every process."""
+    """Inputs that show what features a network has: the same in every process."""
     sampler = Sampler(pairs, batch=recipe.batch, patch=recipe.patch, seed=recipe.seed + 1)
     for _ in range(CALIBRATION_BATCHES):
         yield to_tensor(sampler.draw()[0]).to(place)
