@@ -39,7 +39,7 @@ _BINS = 256  # of detail, each with as many cells
 _USELESS = 0.003  # dB: steps that bring less than this in all are left out
 _MOST_STOPS = 4
 _ROUNDS = 40  # of the search for the price of a step
-_GAIN = 0.15  # share of the steps that stop 0 has to save
+_GAIN = 0.1  # share of the steps that stop 0 has to save
 _NEVER = 1e6  # more detail than there is
 
 Floats = NDArray[np.float64]
