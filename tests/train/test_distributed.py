@@ -24,7 +24,6 @@ RECIPE = Recipe(
     network_config={"width": 6, "depth": 2},
     scale=2,
     loss=LossSettings(supervision=(0.3, 1.0)),
-    grow=0.5,
     choices=2,
     steps=8,
     batch=4,

@@ -26,7 +26,6 @@ RECIPE = Recipe(
     network_config={"width": 4, "depth": 1},
     scale=2,
     loss=LossSettings(luma=1.0, supervision=(0.3, 1.0)),
-    grow=0.5,
     steps=4,
     batch=2,
     patch=8,

@@ -57,7 +57,6 @@ def test_overrides() -> None:
         ("optim.betas=[0.9]", UsageError, "expected tuple"),
         ("loss.supervision=[]", UsageError, "supervision is empty"),
         ("ema=1", UsageError, "ema is 1.0"),
-        ("grow=1.5", UsageError, "grow is 1.5"),
         ("beyond=-1", UsageError, "beyond is -1"),
         ("quantize=int4", UnknownNameError, "did you mean int8"),
         ("choices=0", UsageError, "choices is 0"),
@@ -141,26 +140,7 @@ def test_every_so_many_batches_run_a_step_more(
 
     monkeypatch.setattr(Objective, "forward", counted)
     recipe = dataclasses.replace(
-        find_recipe("loop_xs_x2"), beyond=2, steps=5, batch=2, patch=8, grow=0.2
+        find_recipe("loop_xs_x2"), beyond=2, steps=5, batch=2, patch=8
     )
     train(recipe, hr=[pictures], out=tmp_path, threads=1, device="cpu", compiled=False)
-    assert asked == [1, None, 3, None, 3]
-
-
-@pytest.mark.parametrize(("share", "trained"), [(1.0, False), (0.0, True)])
-def test_grow_trains_the_first_step_alone_for_its_share(
-    pictures: Path, tmp_path: Path, share: float, trained: bool
-) -> None:
-    recipe = Recipe(
-        name="loop-x2",
-        network="loop",
-        network_config={"width": 4, "depth": 1},
-        scale=2,
-        grow=share,
-        steps=3,
-        patch=8,
-        batch=2,
-        loss=LossSettings(supervision=(0.5, 1.0)),
-    )
-    network = train(recipe, hr=[pictures], out=tmp_path / "run", threads=1).network
-    assert bool(network.gain.abs().max() > 0) == trained
+    assert asked == [3, None, 3, None, 3]

@@ -16,13 +16,20 @@ def start(network: nn.Module) -> Weights:
     return {key: value.detach().clone() for key, value in network.state_dict().items()}
 
 
+def share(step: int, most: float) -> float:
+    """How much the average takes of the weights after ``step`` steps: at least 1 - ``most``.
+
+    More at first, to forget the fresh ones soon.
+    """
+    return 1 - min(most, (1 + step) / (10 + step))
+
+
 @torch.no_grad()
-def update(ema: Weights, network: nn.Module, *, step: int, most: float) -> None:
-    """Take in the weights after ``step`` steps; short at first, to forget the fresh ones soon."""
-    decay = min(most, (1 + step) / (10 + step))
+def update(ema: Weights, network: nn.Module, share: float | Tensor) -> None:
+    """Take in a ``share`` of the network's weights."""
     for key, value in network.state_dict().items():
         if value.is_floating_point():
-            ema[key].lerp_(value, 1 - decay)
+            ema[key].lerp_(value, share)
         else:
             ema[key].copy_(value)
 

@@ -46,7 +46,8 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
         raise UsageError(f"precision is {precision!r}; use auto, bfloat16 or float32")
     if precision == "float32" or (precision == "auto" and not _has_bfloat16(device)):
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    # No cache of cast weights: in a captured step it would outlive the memory that it points to.
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=device.type != "cuda")
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -20,12 +20,13 @@ from loopsr.errors import TrainingError
 from loopsr.models import Network
 from loopsr.train import average, history
 from loopsr.train.checkpoint import save_tensors
-from loopsr.train.device import autocast, find_device, stopwatch
+from loopsr.train.device import find_device, stopwatch
 from loopsr.train.distributed import World, join
 from loopsr.train.health import watch_channels
 from loopsr.train.optim import set_progress
 from loopsr.train.recipe import Recipe
 from loopsr.train.run import Pixels, Run, begin, pictures, progress
+from loopsr.train.step import make_step
 from loopsr.train.validate import validate
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -65,7 +66,7 @@ def train(
 
     ``hr`` are folders of sharp pictures, ``valid`` those that choose between runs (without any, a
     few pictures are held out). ``resident`` keeps all pictures on the device, ``compiled`` compiles
-    the step: both without say on a GPU only. ``report`` gets what is appended to ``log.jsonl``.
+    the step and captures it on one GPU: both without say on a GPU only. ``report`` gets what is appended to ``log.jsonl``.
     Raises ``TrainingError`` for a loss that is not finite or a run of another recipe in ``out``.
     """
     if threads is not None:
@@ -84,7 +85,8 @@ def train(
             resident=gpu if resident is None else resident,
             compiled=gpu if compiled is None else compiled,
         )
-        score = _loop(recipe, run, held_out, world, report)
+        captured = gpu and world.size == 1 and compiled is not False
+        score = _loop(recipe, run, held_out, world, report, captured=captured)
         run.network.load_state_dict(run.ema)
         run.network.eval()
         if math.isnan(score):
@@ -101,12 +103,22 @@ def _loop(
     held_out: list[tuple[Pixels, Pixels]],
     world: World,
     report: Report | None,
+    *,
+    captured: bool,
 ) -> float:
     """All steps that are left; the last validation's score, NaN when no step was left."""
     network, state, out = run.network, run.state, run.checkpoint.parent
     if world.first:
         history.forget_after(out / history.LOG, state["step"])
     clock = stopwatch(world.place)
+    step = make_step(recipe, run, world.place, captured=captured)
+
+    def check() -> None:
+        loss, norm = step.read()  # waits for the device
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            _stop_diverged(network, out, state["step"] + 1, loss, world)
+        state["loss_sum"] += world.mean(loss)[0]
+
     score = math.nan
     mark = dict(state)  # where the counters stood at the last log line
     while (done := progress(recipe, state)) < 1:
@@ -114,26 +126,22 @@ def _loop(
         rate = set_progress(
             run.optimisers, done, warmup=recipe.optim.warmup, decay=recipe.optim.decay
         )
-        lr, hr = run.draw()
+        numbers = run.numbers()
         ready = clock()
-        with autocast(recipe.precision, world.place):
-            loss = run.objective(lr, hr, _iters(recipe, network, state["step"], done))
-        network.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.optim.clip)
-        value, size = torch.stack((loss.detach(), norm)).tolist()  # waits for the device
-        if not math.isfinite(value) or not math.isfinite(size):
-            _stop_diverged(network, out, state["step"] + 1, value, world)
-        for optimiser in run.optimisers:
-            optimiser.step()
+        step(numbers, _iters(recipe, network, state["step"]), check=check)
         state["step"] += 1
-        average.update(run.ema, network, step=state["step"], most=recipe.ema)
-        counts = world.mean(value, ready - start, clock() - ready)
-        for key, count in zip(("loss_sum", "data_seconds", "net_seconds"), counts, strict=True):
+        validates = state["step"] % recipe.validate_every == 0
+        saves = state["step"] % recipe.save_every == 0
+        if step.every > 1 and (validates or saves or state["step"] % step.every == 0):
+            check()
+        counts = world.mean(ready - start, clock() - ready)
+        for key, count in zip(("data_seconds", "net_seconds"), counts, strict=True):
             state[key] += count
 
         last = progress(recipe, state) >= 1
-        if last or state["step"] % recipe.validate_every == 0:
+        if last and step.every > 1:
+            check()
+        if last or validates:
             with average.weights_of(network, run.ema), watch_channels(network) as watched:
                 score = validate(network, held_out, scale=recipe.scale)
             if world.first:
@@ -145,15 +153,13 @@ def _loop(
                 if report:
                     report(line)
             mark = dict(state)
-        if world.first and (last or state["step"] % recipe.save_every == 0):
+        if world.first and (last or saves):
             run.save()
     return score
 
 
-def _iters(recipe: Recipe, network: nn.Module, step: int, done: float) -> int | None:
+def _iters(recipe: Recipe, network: nn.Module, step: int) -> int | None:
     """How many steps of the network batch ``step`` runs, None for all."""
-    if done < recipe.grow:
-        return 1
     if recipe.beyond and step % recipe.beyond == 0:
         return cast(Network, network).iters + 1
     return None

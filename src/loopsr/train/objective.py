@@ -40,8 +40,7 @@ def make_objective(
         module = _compile(module, recipe, world)
     if world.size == 1:
         return module
-    # While a run grows, its later steps have no gradient.
-    return DistributedDataParallel(module, find_unused_parameters=recipe.grow > 0)
+    return DistributedDataParallel(module)
 
 
 def _compile(module: nn.Module, recipe: Recipe, world: World) -> nn.Module:
@@ -54,10 +53,9 @@ def _compile(module: nn.Module, recipe: Recipe, world: World) -> nn.Module:
     hr = hr.contiguous(memory_format=torch.channels_last)
     try:
         faster = cast(nn.Module, torch.compile(module, dynamic=False))
-        for iters in (1, None) if recipe.grow > 0 else (None,):
-            with autocast(recipe.precision, world.place):
-                loss = faster(lr, hr, iters)
-            loss.backward()
+        with autocast(recipe.precision, world.place):
+            loss = faster(lr, hr, None)
+        loss.backward()
     except Exception as error:  # whatever a compiler can think of; training goes on without it
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = " ".join(lines[:2])  # the first is often a mere heading

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,17 +22,20 @@ from loopsr.train.recipe import OptimSettings
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalise(matrix: Tensor, *, steps: int = 5) -> Tensor:
-    """The nearest half-orthogonal matrix, roughly: singular values between about 0.7 and 1.2."""
+def orthogonalise(matrices: Tensor, *, steps: int = 5) -> Tensor:
+    """The nearest half-orthogonal matrices, roughly: singular values between about 0.7 and 1.2.
+
+    ``matrices`` are (..., rows, columns), each treated alone.
+    """
     a, b, c = _NEWTON_SCHULZ
-    x: Tensor = matrix / (matrix.norm() + 1e-7)
-    tall = x.size(0) > x.size(1)
+    x: Tensor = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    tall = x.size(-2) > x.size(-1)
     if tall:
-        x = x.T
+        x = x.mT
     for _ in range(steps):
-        square = x @ x.T
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return x.T if tall else x
+    return x.mT if tall else x
 
 
 class Muon(torch.optim.Optimizer):
@@ -47,20 +50,29 @@ class Muon(torch.optim.Optimizer):
         """Update every parameter that has a gradient."""
         assert closure is None
         for group in self.param_groups:
+            alike: dict[tuple[int, ...], list[nn.Parameter]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update(parameter, group["lr"], group["momentum"])
+                    alike.setdefault(tuple(parameter.flatten(1).shape), []).append(parameter)
+            for parameters in alike.values():
+                self._update(parameters, group["lr"], group["momentum"])
 
-    def _update(self, parameter: nn.Parameter, rate: float, momentum: float) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        assert parameter.grad is not None
-        state["momentum"].lerp_(parameter.grad, 1 - momentum)
-        update = parameter.grad.lerp(state["momentum"], momentum).flatten(1)
-        size = 0.2 * math.sqrt(max(update.shape))
-        update = orthogonalise(update).reshape(parameter.shape)
-        parameter.add_(update, alpha=-rate * size)
+    def _update(
+        self, parameters: list[nn.Parameter], rate: float | Tensor, momentum: float
+    ) -> None:
+        """Matrices of one shape go together: a GPU takes as long for ten as for one."""
+        steps = []
+        for parameter in parameters:
+            state = self.state[parameter]
+            if not state:
+                state["momentum"] = torch.zeros_like(parameter)
+            assert parameter.grad is not None
+            state["momentum"].lerp_(parameter.grad, 1 - momentum)
+            steps.append(parameter.grad.lerp(state["momentum"], momentum).flatten(1))
+        size = 0.2 * math.sqrt(max(steps[0].shape))
+        updates = orthogonalise(torch.stack(steps)) * (rate * size)
+        for parameter, update in zip(parameters, updates, strict=True):
+            parameter.sub_(update.reshape(parameter.shape))
 
 
 def hidden_weights(network: nn.Module) -> list[nn.Parameter]:
@@ -77,7 +89,10 @@ def hidden_weights(network: nn.Module) -> list[nn.Parameter]:
 
 
 def make_optimisers(network: nn.Module, settings: OptimSettings) -> list[torch.optim.Optimizer]:
-    """One or two optimisers over all parameters. Raises ``UnknownNameError``."""
+    """One or two optimisers over all parameters. Raises ``UnknownNameError``.
+
+    On a GPU the rates are tensors there, so that a captured step sees them change.
+    """
     if settings.name not in ("adam", "muon"):
         raise UnknownNameError("optimiser", settings.name, ("adam", "muon"))
     hidden = hidden_weights(network) if settings.name == "muon" else []
@@ -88,10 +103,13 @@ def make_optimisers(network: nn.Module, settings: OptimSettings) -> list[torch.o
     if hidden:
         muon = Muon(hidden, lr=settings.learning_rate, momentum=settings.momentum)
         optimisers.append(muon)
-    optimisers.append(torch.optim.Adam(rest, lr=rate, betas=settings.betas))
+    on_gpu = rest[0].is_cuda
+    optimisers.append(torch.optim.Adam(rest, lr=rate, betas=settings.betas, capturable=on_gpu))
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["full_rate"] = group["lr"]
+            if on_gpu:
+                group["lr"] = torch.tensor(group["lr"], device=rest[0].device)
     return optimisers
 
 
@@ -106,9 +124,12 @@ def set_progress(
     factor = 0.5 * (1 + math.cos(math.pi * min(falling, 1.0)))
     if progress < warmup:
         factor *= progress / warmup
-    rates: list[Any] = []
+    rates: list[float] = []
     for optimiser in optimisers:
         for group in optimiser.param_groups:
-            group["lr"] = max(group["full_rate"] * factor, 1e-7)
-            rates.append(group["lr"])
-    return float(rates[0])
+            rates.append(max(group["full_rate"] * factor, 1e-7))
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rates[-1])
+            else:
+                group["lr"] = rates[-1]
+    return rates[0]

@@ -65,7 +65,6 @@ class Recipe:
     variants: int = 1  # differently degraded twins of a picture; for random degradations
     loss: LossSettings = field(default_factory=LossSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
-    grow: float = 0.0  # share of the run, at its start, in which only the first step runs
     beyond: int = 0  # every so many batches run, and supervise, a step more than the network has
     steps: int = 20_000
     seconds: float | None = None
@@ -95,8 +94,6 @@ class Recipe:
             raise UsageError(f"seconds is {self.seconds}, expected more than 0")
         if self.beyond < 0:
             raise UsageError(f"beyond is {self.beyond}, expected 0 (never) or more; try 4")
-        if not 0 <= self.grow <= 1:
-            raise UsageError(f"grow is {self.grow}, expected a share 0 <= x <= 1")
         if not 0 <= self.optim.warmup < 1:
             raise UsageError(f"optim.warmup is {self.optim.warmup}, expected a share 0 <= x < 1")
         if not 0 < self.optim.decay <= 1:

@@ -37,19 +37,24 @@ class ResidentSampler:
         self._lr = _upload(sampler.lr, place)
         self._hr = _upload(sampler.hr, place)
 
-    def draw(self) -> tuple[Tensor, Tensor]:
-        """The next batch: n3pp inputs and n3(sp)(sp) targets in [0, 1], channels last."""
+    def numbers(self) -> Tensor:
+        """What the next batch is cut by: (n, 3 choices + 1) int64, in main memory."""
         places, ways = self._sampler.places()
-        n, choices, _ = places.shape
-        numbers = np.concatenate([places.reshape(n, -1), ways[:, None]], axis=1)
-        drawn = torch.from_numpy(numbers).to(self._place, non_blocking=True)
-        options, way = drawn[:, :-1].view(n, choices, 3), drawn[:, -1]
-        chosen = self._most_detailed(options) if choices > 1 else options[:, 0]
+        return torch.from_numpy(np.concatenate([places.reshape(len(ways), -1), ways[:, None]], 1))
+
+    def cut(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch of ``numbers``, on the device as they are, in the form of ``draw``."""
+        options, way = numbers[:, :-1].unflatten(1, (-1, 3)), numbers[:, -1]
+        chosen = self._most_detailed(options) if options.size(1) > 1 else options[:, 0]
         scale, patch = self._sampler.scale, self._sampler.patch
         corner = chosen[:, 1:]
         lr = _gather(self._lr, chosen[:, 0], corner, way, patch)
         hr = _gather(self._hr, chosen[:, 0], corner * scale, way, patch * scale)
-        return _to_unit(lr), _to_unit(hr)
+        return to_unit(lr), to_unit(hr)
+
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """The next batch: n3pp inputs and n3(sp)(sp) targets in [0, 1], channels last."""
+        return self.cut(self.numbers().to(self._place))
 
     def _most_detailed(self, options: Tensor) -> Tensor:
         """(n, choices, 3) places to the (n, 3) whose input crops have the most detail."""
@@ -119,5 +124,6 @@ def _gather(store: _Store, picture: Tensor, corner: Tensor, way: Tensor, size: i
     return store.pixels[start + row * width + column]
 
 
-def _to_unit(crops: Tensor) -> Tensor:
+def to_unit(crops: Tensor) -> Tensor:
+    """(n, h, w, 3) uint8 as n3hw float32 in [0, 1], channels last in memory."""
     return crops.permute(0, 3, 1, 2).float().div_(255)

@@ -28,7 +28,7 @@ from loopsr.train.health import revive
 from loopsr.train.objective import make_objective
 from loopsr.train.optim import make_optimisers
 from loopsr.train.recipe import FREE_SETTINGS, Recipe
-from loopsr.train.resident import ResidentSampler, fits
+from loopsr.train.resident import ResidentSampler, fits, to_unit
 from loopsr.train.validate import to_tensor
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,8 @@ class Run:
     objective: nn.Module  # the network with its loss: (lr, hr, iters) to a scalar
     optimisers: list[torch.optim.Optimizer]
     sampler: Sampler
-    draw: Callable[[], Iterable[Tensor]]  # the next batch on the device: lr, hr in [0, 1]
+    numbers: Callable[[], list[Tensor]]  # what the next batch is made of, in main memory
+    cut: Callable[..., tuple[Tensor, Tensor]]  # its lr and hr in [0, 1], of that on the device
     ema: average.Weights
     state: dict[str, Any]  # counters, and what tells this run from another; JSON-able
     checkpoint: Path
@@ -102,12 +103,14 @@ def begin(
         state = load_run(checkpoint, network=network, ema=ema, optimisers=optimisers)
         sampler.restore(state["sampler"])
         log.info("going on after step %d", state["step"])
+    numbers, cut = _drawer(sampler, world.place, resident=resident)
     return Run(
         network=network,
         objective=make_objective(network, recipe, world=world, compiled=compiled),
         optimisers=optimisers,
         sampler=sampler,
-        draw=_drawer(sampler, world.place, resident=resident),
+        numbers=numbers,
+        cut=cut,
         ema=ema,
         state=state,
         checkpoint=checkpoint,
@@ -133,10 +136,13 @@ def _calibration(recipe: Recipe, pairs: Pairs, place: torch.device) -> Iterable[
 
 def _drawer(
     sampler: Sampler, place: torch.device, *, resident: bool
-) -> Callable[[], Iterable[Tensor]]:
+) -> tuple[Callable[[], list[Tensor]], Callable[..., tuple[Tensor, Tensor]]]:
+    """``numbers`` and ``cut`` of a ``Run``: places in resident pictures, else the very crops."""
     if resident and fits(sampler, place):
-        return ResidentSampler(sampler, place).draw
-    return lambda: [to_tensor(pixels).to(place) for pixels in sampler.draw()]
+        pictures = ResidentSampler(sampler, place)
+        return lambda: [pictures.numbers()], pictures.cut
+    crops = lambda: [torch.from_numpy(pixels) for pixels in sampler.draw()]  # noqa: E731
+    return crops, lambda lr, hr: (to_unit(lr), to_unit(hr))
 
 
 def pictures(

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from loopsr.metrics.psnr import psnr_y
+from loopsr.train.resident import to_unit
 
 Pixels = NDArray[np.uint8]
 
 
 def to_tensor(pixels: Pixels) -> Tensor:
     """(n, h, w, 3) uint8 as n3hw float32 in [0, 1], channels last in memory."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
+    return to_unit(torch.from_numpy(pixels))
 
 
 def to_pixels(tensor: Tensor) -> Pixels:
