@@ -14,26 +14,31 @@ from loopsr.recipes.pictures import PICTURES
 from loopsr.train.recipe import LossSettings, OptimSettings, Recipe
 from loopsr.weights import catalogue
 
-# size -> arguments of the network; all of them take three small steps rather than one large one
-SIZES: dict[str, dict[str, int]] = {
-    "": {"width": 32, "own": 2, "depth": 1, "iters": 3},
-    "s": {"width": 24, "own": 1, "depth": 1, "iters": 3},
-    "xs": {"width": 16, "own": 1, "depth": 1, "iters": 2},
+# size -> network and its arguments; all of them take small steps rather than one large one
+SIZES: dict[str, tuple[str, dict[str, int]]] = {
+    "": ("loopnext", {"width": 32, "own": 4, "depth": 2, "iters": 3}),
+    "s": ("loop", {"width": 24, "own": 1, "depth": 1, "iters": 3}),
+    "xs": ("loop", {"width": 16, "own": 1, "depth": 1, "iters": 2}),
+}
+# network -> what its cards say of it
+DESCRIPTIONS = {
+    "loop": "A cell of own and shared convolutions, run {iters} times, over a bilinear picture.",
+    "loopnext": "Own and shared units, depthwise and 1x1, run {iters} times, over a bilinear "
+    "picture.",
 }
 
 
 def recipe(*, scale: int, size: str = "") -> Recipe:
     """Settings of the weights ``loop-xN``, ``loop-s-xN`` and ``loop-xs-xN``."""
-    config = SIZES[size]
+    network, config = SIZES[size]
     name = f"loop-{size}" if size else "loop"
     return Recipe(
         name=f"{name}-x{scale}",
-        network="loop",
+        network=network,
         scale=scale,
         network_config=config,
         data=PICTURES,
-        description="A cell of own and shared convolutions, run {iters} times, over a bilinear "
-        "picture.".format(**config),
+        description=DESCRIPTIONS[network].format(**config),
         loss=LossSettings(name="l1", luma=1.0, supervision=(0.1, 0.2, 1.0)[-config["iters"] :]),
         optim=OptimSettings(name="muon", learning_rate=5e-3, other_learning_rate=2e-3),
         choices=4,
@@ -48,13 +53,16 @@ def goes_on_from(recipe: Recipe, weights: str) -> Recipe:
 
     A card keeps what its network was; the recipes of today may build another one.
     """
-    config = dict(recipe.network_config)
+    network, config = recipe.network, dict(recipe.network_config)
     if weights in catalogue.names():
-        config = {k: v for k, v in catalogue.card(weights).config.items() if k != "scale"}
+        card = catalogue.card(weights)
+        network = card.network
+        config = {key: value for key, value in card.config.items() if key != "scale"}
     steps = len(recipe.loss.supervision)
     supervision = recipe.loss.supervision[max(0, steps - config["iters"]) :]
     return dataclasses.replace(
         recipe,
+        network=network,
         network_config=config,
         loss=dataclasses.replace(recipe.loss, supervision=supervision),
         warm_start=weights,

@@ -27,11 +27,17 @@ def share(step: int, most: float) -> float:
 @torch.no_grad()
 def update(ema: Weights, network: nn.Module, share: float | Tensor) -> None:
     """Take in a ``share`` of the network's weights."""
+    own, other = [], []
     for key, value in network.state_dict().items():
         if value.is_floating_point():
-            ema[key].lerp_(value, share)
+            own.append(ema[key])
+            other.append(value)
         else:
             ema[key].copy_(value)
+    # All tensors at once: on a GPU there are too many to start a kernel for each.
+    gaps = torch._foreach_sub(other, own)
+    torch._foreach_mul_(gaps, share)
+    torch._foreach_add_(own, gaps)
 
 
 @contextlib.contextmanager
