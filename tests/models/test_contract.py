@@ -42,6 +42,10 @@ def outside_changes(network: torch.nn.Module, halo: int) -> tuple[float, float]:
     x = torch.rand(1, 3, side, side, dtype=torch.float64)
     changes = []
     with torch.no_grad():
+        # Fresh weights may hardly look around, and what they see must get through all layers.
+        for parameter in network.parameters():
+            if parameter.dim() == 4:
+                torch.nn.init.kaiming_normal_(parameter)
         before = network(x)[..., block, block]
         for distance in (halo + 1, halo):
             moved = x.clone()

@@ -69,7 +69,7 @@ def test_a_dead_network_is_said_in_log_and_warning(
         patch=8,
         warm_start=str(tmp_path / "dead.safetensors"),
     )
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, "loopsr"):
         train(recipe, hr=[pictures], out=tmp_path / "run", threads=1, device="cpu", compiled=False)
     assert json.loads((tmp_path / "run" / "log.jsonl").read_text())["silent"] == 14
     assert "14 of 32 channels are zero" in caplog.text
@@ -106,7 +106,7 @@ def test_a_run_revives_what_it_begins_from(
         warm_start=str(tmp_path / "dead.safetensors"),
         revive=True,
     )
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "loopsr"):
         train(recipe, hr=[pictures], out=tmp_path / "run", threads=1, device="cpu", compiled=False)
     assert "7 channels that nothing excited begin anew" in caplog.text
     assert json.loads((tmp_path / "run" / "log.jsonl").read_text())["silent"] < 14

@@ -65,7 +65,8 @@ def _layer(graph: Graph, node: Node) -> _Layer:
     if node.op == "Relu":
         return _Layer("ReLU", values, outputs, {})
     if node.op == "Conv":
-        return _Layer("Convolution", values, outputs, *_convolution(graph, node, attributes))
+        kind = "Convolution" if attributes.get("group", 1) == 1 else "ConvolutionDepthWise"
+        return _Layer(kind, values, outputs, *_convolution(graph, node, attributes))
     if node.op == "ConvTranspose":
         return _Layer("Deconvolution", values, outputs, *_convolution(graph, node, attributes))
     if node.op == "Add" and len(values) == 2:
@@ -89,16 +90,18 @@ def _convolution(
     weight = graph.array(node.inputs[1])
     bias = graph.array(node.inputs[2]).tobytes() if len(node.inputs) > 2 else b""
     top, left, bottom, right = attributes["pads"]
-    plain = attributes.get("group", 1) == 1 and attributes.get("auto_pad", "NOTSET") == "NOTSET"
-    if not plain or any(attributes.get("output_padding", ())):
-        raise ValueError(f"{node.op} with groups or automatic padding")
+    groups, padding = attributes.get("group", 1), attributes.get("auto_pad", "NOTSET")
+    if padding != "NOTSET" or any(attributes.get("output_padding", ())):
+        raise ValueError(f"{node.op} with automatic padding")
+    if groups not in (1, len(weight)) or (node.op == "ConvTranspose" and groups != 1):
+        raise ValueError(f"{node.op} with {groups} groups")
     if node.op == "ConvTranspose":
         weight = weight.transpose(1, 0, 2, 3)  # ncnn: outputs first
     (height, width), (down, across) = weight.shape[2:], attributes["strides"]
     y, x = attributes["dilations"]
     settings: dict[int, int | float] = {0: weight.shape[0], 1: width, 11: height, 2: x, 12: y}
     settings |= {3: across, 13: down, 4: left, 14: top, 15: right, 16: bottom}
-    settings |= {5: int(bool(bias)), 6: weight.size}
+    settings |= {5: int(bool(bias)), 6: weight.size} | ({7: groups} if groups > 1 else {})
     return settings, _RAW + np.ascontiguousarray(weight).tobytes() + bias
 
 
@@ -120,7 +123,7 @@ def _fused(layers: list[_Layer]) -> list[_Layer]:
         before = maker.get(layer.inputs[0]) if layer.kind == "ReLU" else None
         if (
             before is not None
-            and before.kind in ("Convolution", "Deconvolution")
+            and before.kind in ("Convolution", "ConvolutionDepthWise", "Deconvolution")
             and readers[before.outputs[0]] == 1
         ):
             before.settings[9] = 1  # the activation
@@ -139,11 +142,16 @@ def _split(layers: list[_Layer]) -> list[_Layer]:
     for layer in layers:
         for place, name in enumerate(layer.inputs):
             if readers[name] > 1:
-                layer.inputs[place] = f"{name}_{taken[name]}"
+                layer.inputs[place] = _copy(name, taken[name])
                 taken[name] += 1
         result.append(layer)
         for name in layer.outputs:
             if (count := readers[name]) > 1:
-                copies = [f"{name}_{number}" for number in range(count)]
+                copies = [_copy(name, number) for number in range(count)]
                 result.append(_Layer("Split", [name], copies, {}))
     return result
+
+
+def _copy(name: str, number: int) -> str:
+    # A colon, because the exporter numbers values that are called alike with an underscore.
+    return f"{name}:{number}"
