@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,21 @@ def test_a_compiled_run_ends_in_the_same_weights(
     assert one.keys() == two.keys()
     assert all(torch.allclose(one[key], two[key], atol=1e-5) for key in one)
     torch.compiler.reset()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_a_captured_run_ends_in_the_same_weights(
+    pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = dataclasses.replace(RECIPE, steps=20, precision="float32", beyond=2)
+    runs = {}
+    for name, compiled in (("plain", False), ("captured", True)):
+        with caplog.at_level(logging.INFO, "loopsr"):
+            done = train(recipe, hr=[pictures], out=tmp_path / name, compiled=compiled)
+        runs[name] = done.network.state_dict()
+        assert ("captured the step" in caplog.text) == compiled
+    gaps = [(runs["plain"][key] - runs["captured"][key]).abs().max() for key in runs["plain"]]
+    assert max(map(float, gaps)) < 1e-3  # other kernels, in TF32
 
 
 def test_a_compiler_that_fails_is_done_without(

@@ -10,7 +10,7 @@ from torch import nn
 
 from loopsr.errors import UnknownNameError, UsageError
 from loopsr.models import create
-from loopsr.train import optim
+from loopsr.train import average, optim
 from loopsr.train.losses import LOSSES, luma, picture_loss, total_loss
 from loopsr.train.optim import Muon, hidden_weights, make_optimisers, orthogonalise, set_progress
 from loopsr.train.recipe import LossSettings, OptimSettings
@@ -61,6 +61,22 @@ def test_a_kernel_is_stepped_as_a_matrix() -> None:
     assert rms == pytest.approx(0.2, rel=0.2)  # as an Adam step of the same rate
 
 
+def test_matrices_of_one_shape_are_stepped_as_each_alone() -> None:
+    torch.manual_seed(0)
+    values = [torch.randn(4, 6) * size for size in (1, 100, 0.01)]
+
+    def stepped(group: list[torch.Tensor]) -> list[torch.Tensor]:
+        parameters = [nn.Parameter(torch.zeros(4, 6)) for _ in group]
+        for parameter, gradient in zip(parameters, group, strict=True):
+            parameter.grad = gradient.clone()
+        Muon(parameters, lr=0.01, momentum=0.95).step()
+        return [parameter.detach() for parameter in parameters]
+
+    together, alone = stepped(values), [stepped([value])[0] for value in values]
+    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(together, alone, strict=True))
+    assert not torch.allclose(together[0], together[1], atol=1e-4)
+
+
 def test_every_parameter_has_one_optimiser() -> None:
     for name in ("lrn", "loop"):
         network = create(name, scale=2)
@@ -92,6 +108,31 @@ def test_late_decay_keeps_the_full_rate_until_then() -> None:
     optimisers = make_optimisers(create("lrn", scale=2, iters=1), OptimSettings(learning_rate=0.01))
     rates = [set_progress(optimisers, p, warmup=0.1, decay=0.4) for p in (0.1, 0.6, 0.8, 1)]
     assert rates == pytest.approx([0.01, 0.01, 0.005, 1e-7])
+
+
+def test_a_rate_on_a_device_is_set_in_place() -> None:
+    """A captured step reads the tensor that it was captured with."""
+    parameter = nn.Parameter(torch.zeros(2))
+    optimiser = torch.optim.Adam([parameter], lr=torch.tensor(0.0))
+    (group,) = optimiser.param_groups
+    group["full_rate"], rate = 0.01, group["lr"]
+    assert set_progress([optimiser], 0.5, warmup=0, decay=1) == pytest.approx(0.005)
+    assert group["lr"] is rate
+    assert float(rate) == pytest.approx(0.005)
+
+
+def test_the_average_takes_its_share_of_every_tensor() -> None:
+    network = nn.BatchNorm2d(2)
+    ema = average.start(network)
+    with torch.no_grad():
+        network.weight.add_(1)
+    network.num_batches_tracked.fill_(7)
+    for share in (0.25, torch.tensor(0.5)):
+        average.update(ema, network, share)
+    assert ema["weight"].tolist() == pytest.approx([2 - 0.75 * 0.5] * 2)
+    assert ema["bias"].tolist() == [0, 0]
+    assert int(ema["num_batches_tracked"]) == 7  # counts have no average
+    assert [average.share(step, 0.9) for step in (0, 10**6)] == pytest.approx([0.9, 0.1])
 
 
 def test_losses() -> None:

@@ -15,7 +15,7 @@ from loopsr.models import count_parameters, create
 from loopsr.recipes import RECIPES, find_recipe
 from loopsr.train.checkpoint import averaged_network, save_tensors, warm_start
 from loopsr.train.loop import CHECKPOINT, train
-from loopsr.train.recipe import LossSettings, Recipe, override
+from loopsr.train.recipe import Recipe, override
 
 BASE = Recipe(name="a", network="lrn", scale=2)
 
@@ -139,8 +139,6 @@ def test_every_so_many_batches_run_a_step_more(
         return forward(self, lr, hr, iters)
 
     monkeypatch.setattr(Objective, "forward", counted)
-    recipe = dataclasses.replace(
-        find_recipe("loop_xs_x2"), beyond=2, steps=5, batch=2, patch=8
-    )
+    recipe = dataclasses.replace(find_recipe("loop_xs_x2"), beyond=2, steps=5, batch=2, patch=8)
     train(recipe, hr=[pictures], out=tmp_path, threads=1, device="cpu", compiled=False)
     assert asked == [3, None, 3, None, 3]

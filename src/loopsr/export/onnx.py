@@ -26,9 +26,9 @@ OPSET = 18
 _IR_VERSION = 9  # the newest that ONNX Runtime 1.17 reads
 TOLERANCE = 1e-5  # float32 sums in another order, on pictures in [0, 1]
 PARITY_SIZES = ((1, 1, 1), (1, 7, 10), (2, 33, 24))  # batch, height, width
-# Networks of 8-bit integers: where float32 sums in another order round a feature to the neighbouring
-# step of its grid, all that sees it differs, by up to a few levels. Small pictures are mostly spared,
-# so the middle one of several must agree, to the same bound.
+# Networks of 8-bit integers: where float32 sums in another order round a feature to the
+# neighbouring step of its grid, all that sees it differs, by up to a few levels. Small pictures are
+# mostly spared, so the middle one of several must agree, to the same bound.
 INT8_PARITY_SIZES = ((1, 1, 1), (1, 7, 5), (2, 4, 6))
 _INT8_PICTURES = 9
 

@@ -1,7 +1,7 @@
 """LoopNeXt: the large network of this project, a residual stream that a loop of units adds to.
 
     f     = head(x)                                               3x3, 3 -> width
-    f     = f + narrow(relu(widen(look(f))))                      for each unit of step t = 1, 2, ...
+    f     = f + narrow(relu(widen(look(f))))                      each unit of step t = 1, 2, ...
     image_t = shuffle(tail(f)) + bilinear(x)                      1x1, width -> 3 scale^2
 
 A step is a chain of units: first ``own`` ones, which only this step has, then ``depth`` ones that
@@ -116,7 +116,8 @@ class LoopNeXt(nn.Module):
     def hidden_weights(self) -> list[nn.Parameter]:
         """The matrices inside the network, for optimisers that treat them apart (Muon)."""
         units = [module for module in self.modules() if isinstance(module, Unit)]
-        return [layer.weight for unit in units for layer in (unit.widen, unit.narrow)]
+        layers = [layer for unit in units for layer in (unit.widen, unit.narrow)]
+        return [cast(nn.Parameter, layer.weight) for layer in layers]
 
     def _steps(self, features: Tensor, iters: int | None) -> Iterator[Tensor]:
         steps = self.iters if iters is None else iters

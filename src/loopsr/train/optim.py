@@ -72,7 +72,7 @@ class Muon(torch.optim.Optimizer):
         size = 0.2 * math.sqrt(max(steps.shape[1:]))
         updates = orthogonalise(steps) * (rate * size)
         shape = (-1, *parameters[0].shape)
-        torch._foreach_sub_(parameters, list(updates.view(shape).unbind()))
+        torch._foreach_sub_([*parameters], updates.view(shape).unbind())
 
 
 def hidden_weights(network: nn.Module) -> list[nn.Parameter]:

@@ -44,7 +44,7 @@ class ResidentSampler:
 
     def cut(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """The batch of ``numbers``, on the device as they are, in the form of ``draw``."""
-        options, way = numbers[:, :-1].unflatten(1, (-1, 3)), numbers[:, -1]
+        options, way = numbers[:, :-1].reshape(len(numbers), -1, 3), numbers[:, -1]
         chosen = self._most_detailed(options) if options.size(1) > 1 else options[:, 0]
         scale, patch = self._sampler.scale, self._sampler.patch
         corner = chosen[:, 1:]

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from loopsr.errors import first_line
 from loopsr.train import average
 from loopsr.train.device import autocast
 from loopsr.train.recipe import Recipe
@@ -81,7 +82,7 @@ class CapturedStep(Step):
     def __init__(self, recipe: Recipe, run: Run, place: torch.device) -> None:
         """Train ``run`` on ``place`` by ``recipe``."""
         super().__init__(recipe, run, place)
-        self._stream = torch.cuda.Stream(place)
+        self._stream = torch.cuda.Stream(place)  # type: ignore[no-untyped-call]
         self._numbers: list[Tensor] = []  # where the graphs find their batch
         self._done: dict[int | None, int] = {}
         self._graphs: dict[int | None, torch.cuda.CUDAGraph] = {}
@@ -96,20 +97,29 @@ class CapturedStep(Step):
         for there, part in zip(self._numbers, numbers, strict=True):
             there.copy_(part, non_blocking=True)
         done = self._done[iters] = self._done.get(iters, 0) + 1
-        if done <= _EAGER:
-            # Not on the stream that all share: a capture forbids traces of it in the gradients.
-            self._stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self._stream):
-                self._whole(iters)
-            torch.cuda.current_stream().wait_stream(self._stream)
+        if done == _EAGER + 1:
+            self._capture(iters)
+        if graph := self._graphs.get(iters):
+            graph.replay()
             return
-        if iters not in self._graphs:
-            self._graphs[iters] = graph = torch.cuda.CUDAGraph()
-            self._run.network.zero_grad()  # the gradients of a graph lie in its own memory
+        # Not on the stream that all share: a capture forbids traces of it in the gradients.
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            self._whole(iters)
+        torch.cuda.current_stream().wait_stream(self._stream)
+
+    def _capture(self, iters: int | None) -> None:
+        graph = torch.cuda.CUDAGraph()
+        self._run.network.zero_grad()  # the gradients of a graph lie in its own memory
+        try:
             with torch.cuda.graph(graph, stream=self._stream):
                 self._whole(iters)
-            log.info("captured the step as a CUDA graph")
-        self._graphs[iters].replay()
+        except RuntimeError as error:
+            reason = first_line(error)
+            log.info("the step cannot be captured (%s); it runs as it is, slower", reason)
+            return
+        self._graphs[iters] = graph
+        log.info("captured the step as a CUDA graph")
 
     def _whole(self, iters: int | None) -> None:
         self._gradient(self._numbers, iters)
