@@ -67,7 +67,8 @@ def train(
     ``hr`` are folders of sharp pictures, ``valid`` those that choose between runs (without any, a
     few pictures are held out). ``resident`` keeps all pictures on the device, ``compiled`` compiles
     the step and captures it on one GPU: both without say on a GPU only. ``report`` gets what is
-    appended to ``log.jsonl``. Raises ``TrainingError`` for a loss that is not finite or a run of another recipe in ``out``.
+    appended to ``log.jsonl``. Raises ``TrainingError`` for a loss that is not finite or a run of
+    another recipe in ``out``.
     """
     if threads is not None:
         torch.set_num_threads(threads)
