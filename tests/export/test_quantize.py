@@ -29,12 +29,12 @@ SMALL = {"scale": 4, "width": 23, "depth": 5}  # 25,822 parameters
 
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`loop-x3` without training."""
+    """`loop-s-x3` without training."""
     folder = tmp_path_factory.mktemp("int8")
-    path = folder / "loop-x3.int8.onnx"
+    path = folder / "loop-s-x3.int8.onnx"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOOPSR_CACHE", str(folder))
-        quantise("loop-x3", path, pictures=[SAMPLE])
+        quantise("loop-s-x3", path, pictures=[SAMPLE])
     return path
 
 
@@ -85,17 +85,72 @@ def test_control_one_changed_number_is_noticed(small: Any, tmp_path: Path, name:
         check_parity(network, tmp_path / "changed.onnx")
 
 
-def test_onnx_runtime_computes_all_of_it_with_integers(small: Any, tmp_path: Path) -> None:
-    network, _, path = small
+def optimised(path: Path, folder: Path) -> Counter[str]:
+    """The nodes that ONNX Runtime makes of a file, counted by kind."""
     options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    nodes = Counter(n.op_type for n in onnx.load(tmp_path / "optimised.onnx").graph.node)
+    return Counter(n.op_type for n in onnx.load(folder / "optimised.onnx").graph.node)
+
+
+def test_onnx_runtime_computes_all_of_it_with_integers(small: Any, tmp_path: Path) -> None:
+    network, _, path = small
+    nodes = optimised(path, tmp_path)
     assert nodes["QLinearConv"] == len(network.layers()) * network.iters
     assert nodes["Conv"] + nodes["FusedConv"] == 2  # head and tail
     assert nodes["Relu"] == nodes["Cast"] == 0
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> tuple[FakeQuantised, Path]:
+    """A small `loopnext`, whose `narrow` layers have no ReLU, and its file."""
+    torch.manual_seed(0)
+    network = models.create("loopnext", scale=2, width=8, own=1, depth=1, iters=2)
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if name.endswith("bias"):
+                weight.add_(0.03 * torch.randn_like(weight))
+            elif "narrow" in name or name == "tail.weight":  # they start near zero
+                weight.mul_(5)
+    integers = FakeQuantised(network)
+    integers.calibrate([torch.rand(4, 3, 32, 32)])
+    integers.shorten()
+    path = tmp_path_factory.mktemp("stream") / "stream.onnx"
+    card = make_card(integers, name="loop-x2", kind="loopnext")
+    export_onnx(integers, path, card=card)
+    return integers, path
+
+
+def test_a_stream_in_floats_with_integers_between(
+    stream: tuple[FakeQuantised, Path], tmp_path: Path
+) -> None:
+    network, path = stream
+    assert parity(network, path) <= TOLERANCE
+    nodes = optimised(path, tmp_path)
+    assert nodes["QLinearConv"] == 2 * 2 * network.iters  # widen and narrow
+    assert nodes["Conv"] + nodes["FusedConv"] == 2 * network.iters + 2  # look, head and tail
+    assert nodes["Relu"] == 0
+
+
+@pytest.mark.parametrize(("part", "factor"), [("z", 0), ("s", 1.02)])
+def test_control_a_wrong_grid_of_negative_features_is_noticed(
+    stream: tuple[FakeQuantised, Path], tmp_path: Path, part: str, factor: float
+) -> None:
+    network, path = stream
+    model = onnx.load(path)
+    values = [n.output[0] for n in model.graph.node if n.input[1:2] == ["cell.0.narrow.weight:f"]]
+    assert len(values) == network.iters
+    name = f"{values[-1].removesuffix(':f')}:{part}"
+    (tensor,) = [t for t in model.graph.initializer if t.name == name]
+    numbers = onnx.numpy_helper.to_array(tensor)
+    assert numbers > 0
+    changed = np.array(numbers * factor, numbers.dtype)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(changed, name))
+    onnx.save(model, tmp_path / "changed.onnx")
+    with pytest.raises(TrainingError, match="differs from its network by"):
+        check_parity(network, tmp_path / "changed.onnx")
 
 
 def test_25_000_parameters_take_less_than_40_kb(small: Any) -> None:
@@ -114,15 +169,15 @@ def test_a_graph_with_other_runs_is_refused(small: Any, tmp_path: Path) -> None:
 def difference(model: str | Path) -> float:
     image = (np.random.default_rng(0).random((12, 14, 3)) * 255).astype(np.uint8)
     image = image.repeat(4, axis=0).repeat(4, axis=1)
-    full, short = (Upscaler(m, threads=1)(image).astype(float) for m in ("loop-x3", model))
+    full, short = (Upscaler(m, threads=1)(image).astype(float) for m in ("loop-s-x3", model))
     return float(np.sqrt(np.square(full - short).mean()))
 
 
 def test_is_small_and_says_what_it_is(twin: Path) -> None:
     card = catalogue.read_card(twin)
-    assert card.name == "loop-x3.int8"
+    assert card.name == "loop-s-x3.int8"
     assert card.scores == card.measured == {}
-    assert twin.stat().st_size < catalogue.onnx_path("loop-x3").stat().st_size / 3
+    assert twin.stat().st_size < catalogue.onnx_path("loop-s-x3").stat().st_size / 2.5
     assert [path.name for path in twin.parent.glob("*.onnx")] == [twin.name]
 
 
@@ -136,13 +191,13 @@ def test_bound_catches_another_network(twin: Path) -> None:
 
 def test_refusals(twin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError, match="exists"):
-        quantise("loop-x3", twin, pictures=[SAMPLE])
+        quantise("loop-s-x3", twin, pictures=[SAMPLE])
     with pytest.raises(UsageError, match="integers already"):
-        quantise("loop-x3.int8", tmp_path / "again.onnx", pictures=[SAMPLE])
+        quantise("loop-s-x3.int8", tmp_path / "again.onnx", pictures=[SAMPLE])
     with pytest.raises(UsageError, match=r"no \.safetensors file"):
         quantise(twin, tmp_path / "again.onnx", pictures=[SAMPLE])
     with pytest.raises(UsageError, match="no folder to write into"):
-        quantise("loop-x3", tmp_path / "none" / "a.onnx", pictures=[SAMPLE])
+        quantise("loop-s-x3", tmp_path / "none" / "a.onnx", pictures=[SAMPLE])
     arguments = ["loop-x2", "--calibration", str(tmp_path / "none"), "-o", str(tmp_path / "a.onnx")]
     assert main(arguments) == 2
     assert "no folder" in capsys.readouterr().err

@@ -11,17 +11,18 @@ from torch import nn
 
 from loopsr import models
 from loopsr.errors import UsageError
-from loopsr.layers import fake_quant
+from loopsr.layers import Conv, ConvReLU, fake_quant
 from loopsr.layers.fake_quant import (
     LARGEST_WEIGHT,
     LEVELS,
-    FakeQuantConvReLU,
+    FakeQuantConv,
     FakeQuantised,
     best_grid,
     on_grid,
     step_of,
 )
 
+PARTS = ("widen", "narrow")
 BOUND = 0.02  # root mean square to the plain network, in shares of white; 0.004 was seen
 
 
@@ -35,6 +36,19 @@ def network(**changes: Any) -> nn.Module:
                 weight.add_(0.3 * torch.rand_like(weight))
             elif name.endswith("bias"):
                 weight.add_(0.03 * torch.randn_like(weight))
+    return made
+
+
+def units() -> nn.Module:
+    """A `loopnext`, likewise."""
+    torch.manual_seed(0)
+    made = models.create("loopnext", scale=2, width=8, own=1, depth=1, iters=2)
+    with torch.no_grad():
+        for name, weight in made.named_parameters():
+            if name.endswith("bias"):
+                weight.add_(0.03 * torch.randn_like(weight))
+            elif "narrow" in name or name == "tail.weight":  # they start near zero
+                weight.mul_(5)
     return made
 
 
@@ -72,7 +86,7 @@ def test_control_wrong_grids_are_noticed(integers: FakeQuantised) -> None:
 
 
 def test_values_lie_on_their_grids(integers: FakeQuantised) -> None:
-    made: list[tuple[FakeQuantConvReLU, torch.Tensor, torch.Tensor]] = []
+    made: list[tuple[FakeQuantConv, torch.Tensor, torch.Tensor]] = []
     for layer in integers.layers().values():
         layer.register_forward_hook(lambda m, i, o: made.append((m, i[0], o)))
     with torch.no_grad():
@@ -94,6 +108,70 @@ def test_values_lie_on_their_grids(integers: FakeQuantised) -> None:
         whole = layer.rounded_weight() / layer.weight_step().view(-1, 1, 1, 1)
         assert torch.allclose(whole, whole.round(), atol=1e-4)
         assert whole.abs().amax((1, 2, 3)).round().eq(LARGEST_WEIGHT).all()
+
+
+def test_a_residual_stream_stays_in_floats_between_integers() -> None:
+    """In a unit: a grid for what `look` gives, `widen`, and `narrow`, which has negative values."""
+    integers, x = FakeQuantised(units()), pictures(1, 40)
+    integers.calibrate([pictures()])
+    layers = integers.layers()
+    own, shared = "own.{}.0.", "cell.0."
+    assert set(layers) == {
+        unit + part for unit in (own.format(0), own.format(1), shared) for part in PARTS
+    }
+    seen: dict[str, list[torch.Tensor]] = {name: [] for name in layers}
+    for name, layer in layers.items():
+        layer.register_forward_hook(lambda m, i, o, name=name: seen[name].append(o))
+    with torch.no_grad():
+        for exact, rounded in zip(units().unroll(x), integers.unroll(x), strict=True):
+            assert 0 < rms(exact - rounded) < BOUND
+        assert torch.equal(integers.plain()(x), units()(x))
+    for run, y in enumerate(seen["cell.0.narrow"]):
+        step, zero = layers["cell.0.narrow"].out_grid(run)
+        whole = y / step + zero
+        assert torch.allclose(whole, whole.round(), atol=1e-3)
+        assert y.min() < 0 < y.max()
+        assert whole.min() > -1e-3
+        assert whole.max() < LEVELS + 1e-3
+    widen, narrow = layers["cell.0.widen"], layers["cell.0.narrow"]
+    assert widen.slots == [0, 1]
+    assert narrow.sources == [(widen, 0), (widen, 1)]
+    assert narrow.slots == [None, None]
+    assert widen.out_zero is None
+
+
+def test_control_a_wrong_zero_is_noticed() -> None:
+    integers, x = FakeQuantised(units()), pictures(1, 40)
+    integers.calibrate([pictures()])
+    zero = integers.layers()["cell.0.narrow"].out_zero
+    assert zero is not None
+    zero.zero_()  # nothing is negative any more
+    with torch.no_grad():
+        assert rms(units()(x) - integers(x)) > BOUND
+
+
+def test_kernels_of_single_channels() -> None:
+    """A depthwise kernel reads what another layer without a ReLU gave, whose zero is not 0."""
+    torch.manual_seed(0)
+
+    def made() -> nn.Module:
+        return nn.Sequential(Conv(3, 6, 1), Conv(6, 6, 5, padding=2, groups=6), ConvReLU(6, 3, 1))
+
+    plain = made()
+    integers = FakeQuantised(copy.deepcopy(plain))
+    x = pictures()
+    layers = integers.layers()
+    for layer in layers.values():
+        layer.seen = {}
+    with torch.no_grad():
+        integers.network(x)
+        for layer in layers.values():
+            layer.settle()
+            layer.seen, layer.run = None, 0
+        assert layers["1"].in_grid(0) == layers["0"].out_grid(0)
+        assert layers["1"].in_grid(0)[1] > 0
+        assert 0 < rms(integers.network(x) - plain(x)) < BOUND
+        assert torch.equal(integers.plain()(x), plain(x))
 
 
 def test_no_sum_of_two_products_saturates_16_bits() -> None:

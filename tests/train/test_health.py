@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from loopsr.layers.fake_quant import FakeQuantised
 from loopsr.models import create
 from loopsr.recipes import find_recipe
 from loopsr.train.checkpoint import save_tensors
@@ -43,6 +44,14 @@ def test_every_run_of_a_layer_counts() -> None:
     assert silent_channels(dying(0), pictures) == (0, 4 * 8)
     assert silent_channels(dying(3), pictures) == (2 * 3, 4 * 8)
     assert silent_channels(create("lrn", scale=2), pictures) == (0, 0)
+
+
+def test_only_what_a_relu_follows_counts() -> None:
+    network = create("loopnext", scale=2, width=4, own=1, depth=1, iters=2)
+    for layers in (network, FakeQuantised(network)):
+        with torch.no_grad():
+            network.cell[0].narrow.bias.fill_(-50)
+        assert silent_channels(layers, [np.full((6, 7, 3), 90, np.uint8)])[1] == 4 * 2 * 4
 
 
 def test_one_picture_that_excites_a_channel_is_enough() -> None:

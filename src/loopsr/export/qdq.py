@@ -2,8 +2,9 @@
 
 Around each convolution of 8-bit integers stand QuantizeLinear and DequantizeLinear: its features
 are uint8 with a step a tensor, its weights int8 with a step an output channel, its bias int32 with
-the product of both steps. ONNX Runtime and OpenVINO join them into one integer layer. Features are
-rounded after the ReLU: before it, what is negative would take most of the 256 values.
+the product of both steps. ONNX Runtime and OpenVINO join them into one integer layer. Features that
+go through a ReLU are rounded after it: before it, what is negative would take most of the 256
+values.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from loopsr.errors import TrainingError
-from loopsr.layers.fake_quant import FakeQuantConvReLU, FakeQuantised, step_of
+from loopsr.layers.fake_quant import FakeQuantConv, FakeQuantised
 
 Numbers = NDArray[Any]
 _MANY = 256  # numbers, from which a shorter type saves more than the node that it takes
@@ -29,22 +30,28 @@ def write_grids(graph: Any, network: FakeQuantised) -> None:
     """
     layers = {f"{name}.weight": layer for name, layer in network.layers().items()}
     runs = dict.fromkeys(layers, 0)
-    ahead: dict[str, float] = {}  # the step of what a ReLU will make of a convolution
+    ahead: dict[str, tuple[float, int]] = {}  # the grid of what a ReLU will make of a convolution
     nodes: list[Any] = []
     for node in graph.node:
         name = node.input[1] if node.op_type == "Conv" else ""
+        grid = None  # of what the node gives
         if name in layers:
             layer, run = layers[name], runs[name]
             if run >= len(layer.slots):
                 raise _other_runs()
             nodes += _make_integer(graph, node, layer, run=run)
-            ahead[node.output[0]] = _numbers(step_of(layer.out_step[run])).item()
+            if layer.relu:
+                ahead[node.output[0]] = _grid(*layer.out_grid(run))
+            else:
+                grid = _grid(*layer.out_grid(run))
             runs[name] += 1
+        elif node.op_type == "Relu":
+            grid = ahead.pop(node.input[0], None)
         nodes.append(node)
-        if node.op_type == "Relu" and node.input[0] in ahead:
-            value, step = node.output[0], ahead.pop(node.input[0])
+        if grid is not None:
+            value = node.output[0]
             node.output[0] = f"{value}:f"
-            nodes += _rounding(graph, node.output[0], value, step, 0)
+            nodes += _rounding(graph, node.output[0], value, *grid)
     if ahead or runs != {name: len(layer.slots) for name, layer in layers.items()}:
         raise _other_runs()
     _replace(graph, [*_store_short(graph), *nodes])
@@ -74,14 +81,14 @@ def _store_short(graph: Any) -> list[Any]:
     return nodes
 
 
-def _make_integer(graph: Any, node: Any, layer: FakeQuantConvReLU, *, run: int) -> list[Any]:
+def _make_integer(graph: Any, node: Any, layer: FakeQuantConv, *, run: int) -> list[Any]:
     """Put the three inputs of a convolution on grids; returns the nodes that come before it."""
     nodes: list[Any] = []
     name = node.input[1]
-    step, zero = (_numbers(number).item() for number in layer.in_grid(run))
+    step, zero = _grid(*layer.in_grid(run))
     if layer.slots[run] is not None:
         value = f"{node.input[0]}:{node.output[0]}"
-        nodes += _rounding(graph, node.input[0], value, step, round(zero))
+        nodes += _rounding(graph, node.input[0], value, step, zero)
         node.input[0] = value
     weight_step = _numbers(layer.weight_step())
     if run == 0:
@@ -96,6 +103,10 @@ def _make_integer(graph: Any, node: Any, layer: FakeQuantConvReLU, *, run: int) 
         )
         node.input[2] = nodes[-1].output[0]
     return nodes
+
+
+def _grid(step: Tensor, zero: Tensor) -> tuple[float, int]:
+    return _numbers(step).item(), round(zero.item())
 
 
 def _rounding(graph: Any, value: str, rounded: str, step: float, zero: int) -> list[Any]:

@@ -2,10 +2,10 @@
 
     python -m loopsr.export.quantize loop-x2 --calibration FOLDER -o loop-x2.int8.onnx
 
-All convolutions that a ReLU follows are converted (``loopsr.layers.fake_quant``); head, tail and
-the sums between stay as they are. The grids are those with the least square error on crops of the
-calibration pictures, which are reduced as in training. The recipes ``loop_int8_xN`` train on from
-there (docs/log.md).
+All layers that are marked for it (``Conv``, ``ConvReLU``) are converted; the others, and the sums
+between them, stay as they are (``loopsr.layers.fake_quant``). The grids are those with the least
+square error on crops of the calibration pictures, which are reduced as in training. The recipes
+``loop_int8_xN`` train on from there (docs/log.md).
 """
 
 from __future__ import annotations

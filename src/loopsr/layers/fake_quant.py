@@ -1,10 +1,11 @@
 """Layers that compute what 8-bit integers will, in floating point, so that they can be trained.
 
-Every ``ConvReLU`` of a network is replaced; what lies between them (head, tail, sums, the enlarged
-input) stays as it is. A value x lies on a grid: x = step * (q - zero), q whole, 0 to 255 for
-features and -64 to 64 for weights. Rounding passes gradients as if it were not there, and those of
-a step follow from that (Bengio et al., arXiv 1308.3432; Esser et al., LSQ, arXiv 1902.08153). Here
-the binary logarithm of a feature's step is learnt, so that one learning rate suits all of them.
+Every ``Conv`` and ``ConvReLU`` of a network is replaced; what lies between them (head, tail, sums,
+the enlarged input) stays as it is. A value x lies on a grid: x = step * (q - zero), q whole, 0 to
+255 for features and -64 to 64 for weights; zero is above 0 where features are negative. Rounding
+passes gradients as if it were not there, and those of a step follow from that (Bengio et al., arXiv
+1308.3432; Esser et al., LSQ, arXiv 1902.08153). Here the binary logarithm of a feature's step is
+learnt, so that one learning rate suits all of them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from loopsr.errors import UsageError
-from loopsr.layers import ConvReLU
+from loopsr.layers import Conv, ConvReLU
 
 LEVELS = 255
 # Not 127: processors with AVX2 but without VNNI add two products of a feature and a weight in 16
@@ -30,18 +31,20 @@ _SEEN = 50_000  # values that calibration looks at, a batch and layer
 _SHARES = 24  # steps that calibration tries
 
 
-class FakeQuantConvReLU(ConvReLU):
-    """A ``ConvReLU`` with weights and features on grids.
+class FakeQuantConv(Conv):
+    """A ``Conv``, with a ReLU or without, whose weights and features are on grids.
 
     A layer that a network runs several times has the same weights every time, but other steps of
-    its features: ``out_step`` has one a run, ``in_step`` and ``in_zero`` one for each run whose
-    input does not come straight from another layer of this kind (``sources``).
+    its features: ``out_step`` has one a run (``out_zero`` too; after a ReLU there is none, as it is
+    0), ``in_step`` and ``in_zero`` one for each run whose input does not come straight from another
+    layer of this kind (``sources``).
     """
 
     in_step: nn.Parameter | None
     in_zero: Tensor | None
+    out_zero: Tensor | None
 
-    def __init__(self, layer: ConvReLU, *, fresh: Sequence[bool]) -> None:
+    def __init__(self, layer: Conv, *, fresh: Sequence[bool]) -> None:
         """Take over the weights of ``layer``; ``fresh`` says which runs need a grid of the input.
 
         The ``sources`` of the others are to be given: the layer, and its run, whose output it is.
@@ -51,12 +54,15 @@ class FakeQuantConvReLU(ConvReLU):
             layer.out_channels,
             cast(tuple[int, int], layer.kernel_size),
             padding=cast(tuple[int, int], layer.padding),
+            groups=layer.groups,
         )
+        self.relu = layer.relu
         self.weight, self.bias = layer.weight, layer.bias
         self.out_step = nn.Parameter(torch.zeros(len(fresh)))
+        self.register_buffer("out_zero", None if self.relu else torch.zeros(len(fresh)))
         numbers = iter(range(sum(fresh)))
         self.slots = [next(numbers) if is_fresh else None for is_fresh in fresh]
-        self.sources: list[tuple[FakeQuantConvReLU, int] | None] = [None] * len(fresh)
+        self.sources: list[tuple[FakeQuantConv, int] | None] = [None] * len(fresh)
         self.in_step = nn.Parameter(torch.zeros(sum(fresh))) if any(fresh) else None
         self.register_buffer("in_zero", torch.zeros(sum(fresh)) if any(fresh) else None)
         self.run = 0  # which run comes next
@@ -64,7 +70,7 @@ class FakeQuantConvReLU(ConvReLU):
         self.seen: dict[tuple[str, int], list[Tensor]] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """The features b(out)hw, nowhere negative."""
+        """The features b(out)hw; with a ReLU nowhere negative."""
         run = min(self.run, len(self.slots) - 1)  # runs beyond the trained ones repeat the last
         self.run += 1
         slot = self.slots[run]
@@ -74,25 +80,32 @@ class FakeQuantConvReLU(ConvReLU):
             return y
         if slot is not None:
             x = on_grid(x, *self.in_grid(run))
-        y = F.conv2d(x, self.rounded_weight(), self.rounded_bias(run), padding=self.padding)
-        return on_grid(y, step_of(self.out_step[run]))  # its least value is 0, which is the ReLU
+        weight, bias = self.rounded_weight(), self.rounded_bias(run)
+        y = F.conv2d(x, weight, bias, padding=self.padding, groups=self.groups)
+        return on_grid(y, *self.out_grid(run))  # with a ReLU its least value is 0
+
+    def out_grid(self, run: int) -> tuple[Tensor, Tensor]:
+        """Step and zero of the output of a run."""
+        step = step_of(self.out_step[run])
+        return step, torch.zeros_like(step) if self.out_zero is None else self.out_zero[run]
 
     def in_grid(self, run: int) -> tuple[Tensor, Tensor]:
         """Step and zero of the input of a run."""
         source, slot = self.sources[run], self.slots[run]
         if source is not None:
             layer, number = source
-            return step_of(layer.out_step[number]), torch.zeros(())
+            return layer.out_grid(number)
         assert slot is not None
         assert self.in_step is not None
         assert self.in_zero is not None
         return step_of(self.in_step[slot]), self.in_zero[slot]
 
-    def plain(self) -> ConvReLU:
+    def plain(self) -> Conv:
         """The layer without grids, with copies of the weights."""
+        kind = ConvReLU if self.relu else Conv
         size = cast(tuple[int, int], self.kernel_size)
         padding = cast(tuple[int, int], self.padding)
-        layer = ConvReLU(self.in_channels, self.out_channels, size, padding=padding)
+        layer = kind(self.in_channels, self.out_channels, size, padding=padding, groups=self.groups)
         layer.load_state_dict({"weight": self.weight, "bias": self.bias})
         return layer
 
@@ -130,6 +143,8 @@ class FakeQuantConvReLU(ConvReLU):
             step, zero = best_grid(torch.cat(parts))
             if side == "out":
                 self.out_step[index] = step
+                if self.out_zero is not None:
+                    self.out_zero[index] = zero
             else:
                 assert self.in_step is not None
                 assert self.in_zero is not None
@@ -137,7 +152,7 @@ class FakeQuantConvReLU(ConvReLU):
 
 
 class FakeQuantised(nn.Module):
-    """A network whose ``ConvReLU`` layers are on grids; otherwise it is used like the network."""
+    """A network whose layers for integers are on grids; otherwise it is used like the network."""
 
     def __init__(self, network: nn.Module) -> None:
         """Replace the layers in ``network`` itself. Raises ``UsageError`` when it has none.
@@ -148,15 +163,15 @@ class FakeQuantised(nn.Module):
         self.network: Any = network
         runs = _sources(network)
         for name, sources in runs.items():
-            layer = cast(ConvReLU, network.get_submodule(name))
+            layer = cast(Conv, network.get_submodule(name))
             fresh = [source is None for source in sources]
-            _set(network, name, FakeQuantConvReLU(layer, fresh=fresh))
+            _set(network, name, FakeQuantConv(layer, fresh=fresh))
         layers = self.layers()
         for name, sources in runs.items():
             layers[name].sources = [source and (layers[source[0]], source[1]) for source in sources]
         if not layers:
             raise UsageError(
-                f"{type(network).__name__} has no layers for 8-bit integers (ConvReLU); "
+                f"{type(network).__name__} has no layers for 8-bit integers (Conv, ConvReLU); "
                 "pass another network"
             )
 
@@ -171,13 +186,13 @@ class FakeQuantised(nn.Module):
     def shorten(self) -> None:
         """Round all weights of the plain layers to float16, as small files store them."""
         for module in self.network.modules():
-            if isinstance(module, nn.Conv2d) and not isinstance(module, FakeQuantConvReLU):
+            if isinstance(module, nn.Conv2d) and not isinstance(module, FakeQuantConv):
                 module.weight.copy_(module.weight.half())
 
-    def layers(self) -> dict[str, FakeQuantConvReLU]:
+    def layers(self) -> dict[str, FakeQuantConv]:
         """The layers on grids, by their name in the network."""
         modules = self.network.named_modules()
-        return {name: m for name, m in modules if isinstance(m, FakeQuantConvReLU)}
+        return {name: m for name, m in modules if isinstance(m, FakeQuantConv)}
 
     def forward(self, x: Tensor, iters: int | None = None) -> Tensor:
         """As the network's."""
@@ -256,7 +271,7 @@ def _set(network: nn.Module, name: str, layer: nn.Module) -> None:
 
 @torch.no_grad()
 def _sources(network: nn.Module) -> dict[str, list[tuple[str, int] | None]]:
-    """For each ``ConvReLU`` and each of its runs: whose output, of which run, it reads as it is."""
+    """For each ``Conv`` and each of its runs: whose output, of which run, it reads as it is."""
     names = {module: name for name, module in network.named_modules()}
     sources: dict[str, list[tuple[str, int] | None]] = {}
     made: list[tuple[Tensor, tuple[str, int]]] = []
@@ -267,7 +282,7 @@ def _sources(network: nn.Module) -> dict[str, list[tuple[str, int] | None]]:
         runs.append(next((origin for tensor, origin in made if tensor is inputs[0]), None))
         made.append((output, (name, len(runs) - 1)))
 
-    layers = [module for module in network.modules() if isinstance(module, ConvReLU)]
+    layers = [module for module in network.modules() if isinstance(module, Conv)]
     hooks = [layer.register_forward_hook(note) for layer in layers]
     try:
         weight = next(network.parameters())

@@ -9,6 +9,8 @@ all steps share. A unit is ConvNeXt's (Liu et al., arXiv 2201.03545) without its
 kernel looks around, two 1x1 ones widen and narrow. For the weights of one 3x3 convolution of
 ``loop`` there are almost two units, each of which sees twice as far (docs/log.md has the runs that
 chose it). As every unit adds to what is there, a picture can be made of the stream after any step.
+In 8-bit integers (``layers.fake_quant``) the 1x1 kernels are whole numbers; the depthwise ones are
+not, as ONNX Runtime takes over twice as long for them in integers as in float32.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from loopsr.errors import UsageError
-from loopsr.layers import ConvReLU
+from loopsr.layers import Conv, ConvReLU
 
 
 class Unit(nn.Module):
@@ -31,12 +33,12 @@ class Unit(nn.Module):
         super().__init__()
         self.look = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
         self.widen = ConvReLU(width, expansion * width, 1)
-        self.narrow = nn.Conv2d(expansion * width, width, 1)
+        self.narrow = Conv(expansion * width, width, 1)
         nn.init.normal_(self.look.weight, std=0.05)
         self.look.weight.data[..., kernel // 2, kernel // 2] += 1
-        for layer, size in ((self.widen, 0.7), (self.narrow, 0.1)):
-            nn.init.kaiming_normal_(layer.weight)
-            layer.weight.data *= size
+        for matrix, size in ((self.widen, 0.7), (self.narrow, 0.1)):
+            nn.init.kaiming_normal_(matrix.weight)
+            matrix.weight.data *= size
         for layer in (self.look, self.widen, self.narrow):
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from loopsr.layers import ConvReLU
+from loopsr.layers import Conv
 
 
 @contextmanager
@@ -16,9 +16,9 @@ def watch_channels(network: nn.Module) -> Iterator[Callable[[], tuple[int, int]]
     """Watch what runs of ``network`` excite; the function that it gives tells of it.
 
     That is how many channels after a ReLU were zero everywhere in all pictures since, and of how
-    many. Counts ``ConvReLU`` layers, each as often as it runs. A ReLU whose input is below zero for
-    every picture has no gradient: large steps of the optimiser can leave a layer with a channel or
-    two.
+    many. Counts the layers with a ReLU, each as often as it runs. A ReLU whose input is below zero
+    for every picture has no gradient: large steps of the optimiser can leave a layer with a channel
+    or two.
     """
     excited: dict[int, Tensor] = {}
     call = 0
@@ -38,7 +38,7 @@ def watch_channels(network: nn.Module) -> Iterator[Callable[[], tuple[int, int]]
         total = sum(channels.numel() for channels in excited.values())
         return total - alive, total
 
-    layers = [module for module in network.modules() if isinstance(module, ConvReLU)]
+    layers = list(_layers(network).values())
     hooks = [network.register_forward_pre_hook(begin)]
     hooks += [layer.register_forward_hook(note) for layer in layers]
     try:
@@ -55,7 +55,7 @@ def revive(network: nn.Module, fresh: nn.Module, inputs: Iterable[Tensor]) -> in
     They take the weights of ``fresh``, a new network of the same kind. Before training only: what
     reads them gets noise until it has learned.
     """
-    layers = {name: m for name, m in network.named_modules() if isinstance(m, ConvReLU)}
+    layers = _layers(network)
     fired: dict[str, Tensor] = {}
 
     def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
@@ -76,3 +76,8 @@ def revive(network: nn.Module, fresh: nn.Module, inputs: Iterable[Tensor]) -> in
             mine[~alive] = other[~alive]
         begun += int((~alive).sum())
     return begun
+
+
+def _layers(network: nn.Module) -> dict[str, Conv]:
+    """The layers with a ReLU, by their name in the network."""
+    return {n: m for n, m in network.named_modules() if isinstance(m, Conv) and m.relu}
