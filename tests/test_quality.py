@@ -20,9 +20,9 @@ def rows(loop: float, lrn: float, data: str = "Set5") -> list[dict[str, object]]
 
 
 def test_bars(quality: ModuleType) -> None:
-    assert quality.misses(rows(37.2, 37.1)) == []
-    assert quality.misses(rows(37.19, 37.1)) == ["loop x2 on Set5: 37.19 dB, the bar is 37.20"]
-    assert quality.misses(rows(37.5, 37.5)) == ["loop x2 on Set5: 37.50 dB, lrn has 37.50"]
+    assert quality.misses(rows(37.6, 37.1)) == []
+    assert quality.misses(rows(37.59, 37.1)) == ["loop x2 on Set5: 37.59 dB, the bar is 37.60"]
+    assert quality.misses(rows(37.7, 37.7)) == ["loop x2 on Set5: 37.70 dB, lrn has 37.70"]
     assert quality.misses(rows(31.0, 30.0, "BSD100")) == []
 
 
