@@ -34,10 +34,10 @@ from loopsr.ops.enlarge import enlarge
 from loopsr.weights import catalogue
 
 LOSS = 0.15  # dB, mean over the pictures
-CELL = 8  # input pixels
+CELL = 64  # input pixels; smaller ones save more steps, and more time is lost around them
 _BINS = 256  # of detail, each with as many cells
 _USELESS = 0.003  # dB: steps that bring less than this in all are left out
-_MOST_STOPS = 4
+_MOST_STOPS = 2  # each runs from the first one on, so that more cost more time than they save
 _ROUNDS = 40  # of the search for the price of a step
 _GAIN = 0.1  # share of the steps that stop 0 has to save
 _NEVER = 1e6  # more detail than there is
