@@ -34,10 +34,9 @@ from loopsr.ops.enlarge import enlarge
 from loopsr.weights import catalogue
 
 LOSS = 0.15  # dB, mean over the pictures
-CELL = 64  # input pixels; smaller ones save more steps, and more time is lost around them
+CELL = 64  # input pixels; smaller ones save more steps, and lose more time around them
 _BINS = 256  # of detail, each with as many cells
 _USELESS = 0.003  # dB: steps that bring less than this in all are left out
-_MOST_STOPS = 2  # each runs from the first one on, so that more cost more time than they save
 _ROUNDS = 40  # of the search for the price of a step
 _GAIN = 0.1  # share of the steps that stop 0 has to save
 _NEVER = 1e6  # more detail than there is
@@ -88,17 +87,18 @@ def find_rule(
 ) -> dict[str, Any]:
     """What ``ModelCard.steps`` holds, without the side of a cell.
 
-    ``stops`` None: the useful ones, at most four. ``loss`` in dB is met as a mean over pictures.
+    ``stops`` None: all steps that are of use, and one or none. ``loss`` in dB is met as a mean over
+    pictures.
     """
     count = len(cells[0].errors)
     psnr = [float(np.mean([c.psnr(c.errors[step]) for c in cells])) for step in range(1, count)]
     found: dict[str, Any] = {"psnr": [round(db, 3) for db in psnr], "pictures": len(cells)}
     if stops is not None:
         return found | (_search(cells, stops, loss) or {})
-    usual = _useful(psnr)
-    rule = _search(cells, usual, loss) if len(usual) > 1 else {"mean": float(usual[0])}
-    # Bicubic where it does as well: then no step runs on whole tiles, which has its price.
-    with_none = _search(cells, [0, *usual], loss)
+    last = 1 + next(i for i, db in enumerate(psnr) if db >= max(psnr) - _USELESS)
+    rule = _search(cells, [1, last], loss) if last > 1 else {"mean": 1.0}
+    # Bicubic where it does as well: then nothing runs on whole tiles.
+    with_none = _search(cells, [0, last], loss)
     if rule and with_none and with_none["mean"] < (1 - _GAIN) * rule["mean"]:
         rule = with_none
     return found | (rule if rule and "stops" in rule else {})
@@ -135,13 +135,6 @@ def outcome(
         steps += float((taken * one.pixels).sum())
         pixels += float(one.pixels.sum())
     return float(np.mean(losses)), steps / pixels
-
-
-def _useful(psnr: Sequence[float]) -> list[int]:
-    """The first step, the fewest that reach the best picture, and up to two between them."""
-    last = 1 + next(i for i, db in enumerate(psnr) if db >= max(psnr) - _USELESS)
-    spread = np.geomspace(1, last, min(_MOST_STOPS, last))
-    return sorted({round(float(stop)) for stop in spread})
 
 
 def _thresholds(cells: Sequence[Cells], stops: Sequence[int], price: float) -> list[float]:
@@ -185,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--hr", nargs="+", required=True, help="folders of training pictures")
     parser.add_argument("--loss", type=float, default=LOSS, help=f"dB  [{LOSS}]")
     parser.add_argument("--cell", type=int, default=CELL, help=f"side, in input pixels  [{CELL}]")
-    parser.add_argument("--stops", help="such as 1,2,4  [the useful ones, at most four]")
+    parser.add_argument("--stops", help="such as 1,2,4  [0 or 1, and the last]")
     parser.add_argument("--most", type=int, default=200, help="pictures, evenly chosen  [200]")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--dry-run", action="store_true", help="print, write nothing")
