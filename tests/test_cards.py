@@ -83,6 +83,7 @@ def test_pages_of_the_docs_are_in_step_with_the_cards(pages: ModuleType) -> None
 
 def test_control_a_stale_page_is_noticed(pages: ModuleType, tmp_path: Path) -> None:
     pages.write_pages(tmp_path)
+    written = {page.name for page in tmp_path.iterdir()}
     assert pages.stale_pages(tmp_path) == []
     text = (tmp_path / "loop.md").read_text()
     (tmp_path / "loop.md").write_text(text.replace("# loop", "# pool"))
@@ -91,9 +92,4 @@ def test_control_a_stale_page_is_noticed(pages: ModuleType, tmp_path: Path) -> N
     (tmp_path / "mine.md").write_text("by hand")
     assert pages.stale_pages(tmp_path) == ["loop.md", "lrn.md"]
     pages.write_pages(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "README.md",
-        "loop.md",
-        "lrn.md",
-        "mine.md",
-    ]
+    assert {page.name for page in tmp_path.iterdir()} == {*written, "mine.md"}

@@ -225,7 +225,7 @@ def test_still_regions_are_reused_exactly(tmp_path: Path, monkeypatch: pytest.Mo
     source = ClipMaker(width=96, height=96, codec="ffv1", times=steady(4), frame=frame).save(
         tmp_path / "in.mkv"
     )
-    upscaler = Upscaler(threads=1, tile=16)
+    upscaler = Upscaler("loop-xs-x2", quality="best", threads=1, tile=16)
     reused: list[FrameUpscaler] = []
     original = FrameUpscaler.__init__
 
