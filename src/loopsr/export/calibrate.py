@@ -38,7 +38,6 @@ CELL = 64  # input pixels; smaller ones save more steps, and lose more time arou
 _BINS = 256  # of detail, each with as many cells
 _USELESS = 0.003  # dB: steps that bring less than this in all are left out
 _ROUNDS = 40  # of the search for the price of a step
-_GAIN = 0.1  # share of the steps that stop 0 has to save
 _NEVER = 1e6  # more detail than there is
 
 Floats = NDArray[np.float64]
@@ -87,8 +86,8 @@ def find_rule(
 ) -> dict[str, Any]:
     """What ``ModelCard.steps`` holds, without the side of a cell.
 
-    ``stops`` None: all steps that are of use, and one or none. ``loss`` in dB is met as a mean over
-    pictures.
+    ``stops`` None: 0, which is bicubic, or as many steps as are of use, so that nothing has to run
+    on whole tiles; no rule where that saves nothing. ``loss`` in dB is met as a mean over pictures.
     """
     count = len(cells[0].errors)
     psnr = [float(np.mean([c.psnr(c.errors[step]) for c in cells])) for step in range(1, count)]
@@ -96,12 +95,8 @@ def find_rule(
     if stops is not None:
         return found | (_search(cells, stops, loss) or {})
     last = 1 + next(i for i, db in enumerate(psnr) if db >= max(psnr) - _USELESS)
-    rule = _search(cells, [1, last], loss) if last > 1 else {"mean": 1.0}
-    # Bicubic where it does as well: then nothing runs on whole tiles.
-    with_none = _search(cells, [0, last], loss)
-    if rule and with_none and with_none["mean"] < (1 - _GAIN) * rule["mean"]:
-        rule = with_none
-    return found | (rule if rule and "stops" in rule else {})
+    rule = _search(cells, [0, last], loss)
+    return found | (rule if rule and rule["mean"] < last else {})
 
 
 def _search(cells: Sequence[Cells], stops: Sequence[int], loss: float) -> dict[str, Any] | None:
@@ -178,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--hr", nargs="+", required=True, help="folders of training pictures")
     parser.add_argument("--loss", type=float, default=LOSS, help=f"dB  [{LOSS}]")
     parser.add_argument("--cell", type=int, default=CELL, help=f"side, in input pixels  [{CELL}]")
-    parser.add_argument("--stops", help="such as 1,2,4  [0 or 1, and the last]")
+    parser.add_argument("--stops", help="such as 1,2,4  [0 and the last]")
     parser.add_argument("--most", type=int, default=200, help="pictures, evenly chosen  [200]")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--dry-run", action="store_true", help="print, write nothing")
