@@ -122,7 +122,7 @@ def _search(cells: Sequence[Cells], stops: Sequence[int], loss: float) -> dict[s
 def _raised(cells: Sequence[Cells], stops: Sequence[int], found: Outcome, loss: float) -> Outcome:
     """Thresholds raised together as far as ``loss`` allows: prices leave gaps between the rules
     that they find, which are wide where cells are few."""
-    first, low, high = found[0], 1.0, 4.0
+    first, low, high = found[0], 1.0, 1e3
     for _ in range(_ROUNDS):
         factor = (low * high) ** 0.5
         thresholds = [round(min(factor * value, _NEVER), 5) for value in first]
