@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import pyvips
@@ -14,9 +16,10 @@ from loopsr.apps.video.job import VideoSettings, run
 from loopsr.apps.video.preview import preview
 from loopsr.engine.upscaler import Upscaler
 from loopsr.io.video import colour
+from loopsr.io.video.clip import open_clip
 from loopsr.io.video.layout import layout_of, plane_shapes, read_planes
 
-from .clips import ClipMaker, Planes, decoded
+from .clips import ClipMaker, Planes, decoded, steady
 
 Array = NDArray[Any]
 PATCH = 32  # pixels a side
@@ -266,3 +269,32 @@ def test_there_and_back() -> None:
             planes = colour.yuv_from_rgb(rgb, tags, 1023)
             back = colour.rgb_from_yuv(planes, tags, 1023, 48)
             assert np.abs(back - rgb).max() < 1e-5
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads have names here: Linux")
+def test_no_decoder_runs_while_the_log_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder's thread that logs then waits for the GIL, and its closing for that thread."""
+    clip = ClipMaker(times=steady(40), audio="aac").save(tmp_path / "in.mp4")
+    seen: list[str] = []
+
+    def show(frame: object) -> None:
+        assert av.logging.get_level() == av.logging.INFO
+        names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+        seen.extend(name for name in names if name.startswith("av:"))
+        real(frame)
+
+    real = colour._show
+    monkeypatch.setattr(colour, "_show", show)
+    assert open_clip(clip).colour.site == "left"
+    assert seen == []
+    assert av.logging.get_level() is None
+
+
+def test_the_log_is_off_after_two_who_listened_at_once(tmp_path: Path) -> None:
+    clip = ClipMaker(times=steady(3)).save(tmp_path / "in.mp4")
+    with ThreadPoolExecutor(4) as pool:
+        sites = list(pool.map(lambda _: open_clip(clip).colour.site, range(64)))
+    assert set(sites) == {"left"}
+    assert av.logging.get_level() is None

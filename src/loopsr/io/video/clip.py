@@ -97,6 +97,8 @@ def open_clip(path: str | Path) -> Clip:
     path = Path(path)
     with opened(path) as container:
         stream = main_stream(container, path)
+        # No threads: reading a frame's tags listens to FFmpeg's log (see colour.py).
+        stream.codec_context.thread_count = 1
         frame = next(_decoded(container, stream, path.name, quiet=True), None)
         if frame is None:
             raise VideoReadError(f"{path.name}: no picture can be decoded; get the file again")

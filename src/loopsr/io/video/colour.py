@@ -7,6 +7,7 @@ RGB is needed where the source is RGB and the codec is not, and for previews.
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +36,7 @@ _WEIGHTS = {
 _HD = 576  # rows above which an untagged picture is taken for BT.709, as players do
 # Where the first chroma sample lies: 0 on the first luma sample, 1 midway to the next; (x, y).
 _SITES = {"left": (0, 1), "center": (1, 1), "topleft": (0, 0), "top": (1, 0)}
+_LISTENING = threading.Lock()  # FFmpeg's log has one level for the whole process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ class Colour:
 
 
 def colour_of(frame: Any, layout: Layout) -> Colour:
-    """The tags of a decoded frame."""
+    """The tags of a decoded frame; its decoder must have no threads of its own."""
     return Colour(
         primaries=int(frame.color_primaries),
         transfer=int(frame.color_trc),
@@ -142,28 +144,36 @@ def _scales(colour: Colour, top: int) -> tuple[float, float, float]:
 
 
 def _chroma_site(frame: Any) -> str:
-    """The place of chroma by a frame's tag; PyAV tells it only through a filter's report."""
+    """The place of chroma by a frame's tag; PyAV tells it only through a filter's report.
+
+    While PyAV listens to FFmpeg's log, a decoder's thread that has something to tell waits for the
+    GIL. A decoder that is closed holds the GIL and waits for its threads, so neither would ever go
+    on (github.com/PyAV-Org/PyAV/issues/751): the frame must come from a decoder without threads.
+    """
     av = pyav()
-    level = av.logging.get_level()
-    try:
+    with _LISTENING:
+        level = av.logging.get_level()
         av.logging.set_level(av.logging.INFO)
-        with av.logging.Capture(local=True) as lines:
-            graph = av.filter.Graph()
-            source = graph.add_buffer(
-                width=frame.width,
-                height=frame.height,
-                format=frame.format,
-                time_base=frame.time_base,
-            )
-            show, sink = graph.add("showinfo", "checksum=0"), graph.add("buffersink")
-            source.link_to(show)
-            show.link_to(sink)
-            graph.configure()
-            graph.push(frame)
-            graph.pull()
-    except (av.error.FFmpegError, ValueError, TypeError):
-        return "unspecified"  # a format that no filter takes
-    finally:
-        av.logging.set_level(level)
+        try:
+            with av.logging.Capture(local=True) as lines:
+                _show(frame)
+        except (av.error.FFmpegError, ValueError, TypeError):
+            return "unspecified"  # a format that no filter takes
+        finally:
+            av.logging.set_level(level)
     found = re.search(r" cl:(\w+)", "".join(line for _, _, line in lines))
     return found[1] if found and found[1] in _SITES else "unspecified"
+
+
+def _show(frame: Any) -> None:
+    """Let FFmpeg write all that it knows of a frame on its log."""
+    graph = pyav().filter.Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+    )
+    show, sink = graph.add("showinfo", "checksum=0"), graph.add("buffersink")
+    source.link_to(show)
+    show.link_to(sink)
+    graph.configure()
+    graph.push(frame)
+    graph.pull()
