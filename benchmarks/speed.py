@@ -99,7 +99,7 @@ def fill_guide(reports: list[Report], path: Path) -> None:
     """Write the part of a page that tells frames a second anew."""
     first = reports[0]
     peaks = ", ".join(
-        f"{peak['gmacs_per_second']:.0f} GMAC/s in {name}" for name, peak in first.peaks.items()
+        f"{peak['gmacs_per_second']:.3g} GMAC/s in {name}" for name, peak in first.peaks.items()
     )
     intro = (
         "Frames a second, and in brackets the share of the machine's limit: "
