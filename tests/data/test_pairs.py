@@ -23,8 +23,10 @@ def make(*sizes: tuple[int, int], scale: int = 2) -> Pairs:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_crops_are_aligned_whatever_the_turn(scale: int) -> None:
-    sampler = Sampler(make((9, 12), (8, 8), scale=scale), batch=40, patch=5, seed=1)
+@pytest.mark.parametrize("colours", [False, True])
+def test_crops_are_aligned_whatever_the_turn(scale: int, colours: bool) -> None:
+    pairs = make((9, 12), (8, 8), scale=scale)
+    sampler = Sampler(pairs, batch=40, patch=5, seed=1, colours=colours)
     lr, hr = sampler.draw()
     assert lr.shape == (40, 5, 5, 3)
     assert np.array_equal(hr, lr.repeat(scale, 1).repeat(scale, 2))
@@ -40,6 +42,14 @@ def test_control_crops_that_are_not_aligned_are_noticed(monkeypatch: pytest.Monk
 def test_the_eight_turns_differ() -> None:
     image = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
     assert len({turn(image, way).tobytes() for way in range(8)}) == 8
+
+
+def test_colours_stand_in_every_order_only_when_asked() -> None:
+    pairs = make((9, 12))
+    pairs.lr[0][:] = (10, 20, 30)
+    for colours, orders in ((False, 1), (True, 6)):
+        lr, _ = Sampler(pairs, batch=100, patch=4, seed=0, colours=colours).draw()
+        assert len(np.unique(lr.reshape(-1, 3), axis=0)) == orders
 
 
 def test_the_same_seed_gives_the_same_batches_and_another_does_not() -> None:

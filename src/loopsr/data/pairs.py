@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import Any
 
@@ -14,15 +15,23 @@ from loopsr.errors import UsageError
 log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
 Integers = NDArray[np.int64]
+TURNS = 8
+# In which order the colours of a crop may stand; the first is as they are.
+ORDERS = tuple(itertools.permutations(range(3)))
 
 
 def turn(image: Pixels, way: int) -> Pixels:
-    """One of the 8 flips and rotations of an (h, w, c) picture, by its number 0 to 7."""
+    """One of the 8 flips and rotations of an (h, w, 3) picture, by its number 0 to 7.
+
+    8 and above: those again, with the colours in each of the other orders.
+    """
     if way & 1:
         image = image[:, ::-1]
     if way & 2:
         image = image[::-1]
-    return image.transpose(1, 0, 2) if way & 4 else image
+    if way & 4:
+        image = image.transpose(1, 0, 2)
+    return image[..., ORDERS[way // TURNS]] if way >= TURNS else image
 
 
 def detail(crop: Pixels) -> float:
@@ -32,7 +41,10 @@ def detail(crop: Pixels) -> float:
 
 
 class Sampler:
-    """Draws batches: a picture by its area, a place in it, one of 8 turns, alike on both crops."""
+    """Draws batches: a picture by its area, a place in it, one of 8 turns, alike on both crops.
+
+    With ``colours`` the three colours of a crop also stand in a random order.
+    """
 
     def __init__(
         self,
@@ -42,6 +54,7 @@ class Sampler:
         patch: int,
         seed: int,
         choices: int = 1,
+        colours: bool = False,
         part: tuple[int, int] = (0, 1),
     ) -> None:
         """Prepare for ``batch`` crops of ``patch`` x ``patch`` input pixels.
@@ -73,6 +86,7 @@ class Sampler:
         self._sides = np.array([lr.shape[:2] for lr in self.lr], np.int64)
         area = self._sides.prod(axis=1).astype(np.float64)
         self._edges = np.cumsum(area) / area.sum()
+        self._ways = TURNS * (len(ORDERS) if colours else 1)
         size = batch // part[1]
         self._own = slice(part[0] * size, (part[0] + 1) * size)
         self._rng = np.random.default_rng(seed)
@@ -80,11 +94,12 @@ class Sampler:
     def places(self) -> tuple[Integers, Integers]:
         """Where the crops of the next batch may lie, and how they are turned.
 
-        (n, choices, 3) of picture, top and left in input pixels, and (n,) of 0 to 7, for the
-        ``n`` crops of the own part. The numbers of the whole batch are drawn, whoever cuts it.
+        (n, choices, 3) of picture, top and left in input pixels, and (n,) of ways as ``turn`` takes
+        them, for the ``n`` crops of the own part. The numbers of the whole batch are drawn, whoever
+        cuts it.
         """
         drawn = self._rng.random((self.batch, self.choices, 3))
-        ways = self._rng.integers(8, size=self.batch, dtype=np.int64)
+        ways = self._rng.integers(self._ways, size=self.batch, dtype=np.int64)
         picture = np.searchsorted(self._edges, drawn[..., 0], "right")
         picture = np.minimum(picture, len(self.lr) - 1)
         corner = (drawn[..., 1:] * (self._sides[picture] - self.patch + 1)).astype(np.int64)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from loopsr.data.pairs import Sampler
+from loopsr.data.pairs import ORDERS, TURNS, Sampler
 
 log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
@@ -25,6 +25,7 @@ class _Store:
     pixels: Tensor
     start: Tensor
     width: Tensor
+    orders: Tensor  # (6, 3) of colours
 
 
 class ResidentSampler:
@@ -107,6 +108,7 @@ def _upload(pictures: Sequence[Pixels], place: torch.device) -> _Store:
         pixels=pixels,
         start=torch.tensor(starts, device=place),
         width=torch.tensor(widths, device=place),
+        orders=torch.tensor(ORDERS, device=place),
     )
 
 
@@ -121,7 +123,8 @@ def _gather(store: _Store, picture: Tensor, corner: Tensor, way: Tensor, size: i
     row = torch.where((way & 2).bool(), size - 1 - row, row) + corner[:, 0].view(-1, 1, 1)
     column = torch.where((way & 1).bool(), size - 1 - column, column) + corner[:, 1].view(-1, 1, 1)
     start, width = (values[picture].view(-1, 1, 1) for values in (store.start, store.width))
-    return store.pixels[start + row * width + column]
+    crops = store.pixels[start + row * width + column]
+    return crops.gather(-1, store.orders[way // TURNS].expand(*crops.shape))
 
 
 def to_unit(crops: Tensor) -> Tensor:

@@ -94,6 +94,7 @@ def begin(
         patch=recipe.patch,
         seed=recipe.seed,
         choices=recipe.choices,
+        colours=recipe.colours,
         part=(world.rank, world.size),
     )
     if isinstance(network, FakeQuantised) and not resumed:
