@@ -34,6 +34,28 @@ def test_pairs_are_the_pictures_and_their_matlab_reduction(tmp_path: Path) -> No
     assert pairs.lr[0].shape == (5, 8, 3)
 
 
+def test_copies_are_the_picture_reduced_each_in_its_own_way(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", 40, 60)
+    save(tmp_path / "b.png", 3, 9)
+    files = find_pictures([tmp_path])
+    plain, more, most = (
+        load_pairs(files, scale=2, steps=BICUBIC, copies=n, cache=tmp_path / "c") for n in (0, 2, 3)
+    )
+    assert len({plain.key, more.key, most.key}) == 3
+    assert more.names[:3] == ("a.png",) * 3
+    assert np.array_equal(more.hr[0], plain.hr[0])
+    heights = [hr.shape[0] for hr in more.hr[1:3]]
+    assert heights[0] != heights[1]
+    for lr, hr in zip(more.lr, more.hr, strict=True):
+        assert np.array_equal(lr, resize(hr, scale=1 / 2))
+    for hr in more.hr[1:3]:
+        assert 0.4 * 40 < hr.shape[0] <= 0.9 * 40 + 1
+        assert hr.shape[1] / hr.shape[0] == pytest.approx(60 / 40, abs=0.1)
+    # However many there are, each stays the same; one without a pixel of input is left out.
+    assert all(np.array_equal(a, b) for a, b in zip(more.hr[:3], most.hr[:3], strict=True))
+    assert min(min(lr.shape) for lr in most.lr) > 0
+
+
 def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "a.png", 8, 8)
     load_pairs(find_pictures([tmp_path]), scale=2, steps=BICUBIC, cache=tmp_path / "c")

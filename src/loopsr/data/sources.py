@@ -12,7 +12,7 @@ import logging
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from loopsr.errors import ImageReadError, UsageError
 from loopsr.io.cache import cache_folder
 from loopsr.io.libvips import first_line, vips
 from loopsr.io.limits import Limits, check_size
+from loopsr.ops.resize import resize
 
 log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
@@ -31,6 +32,8 @@ SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp", ".ppm", ".gif")
 )
 _LIMITS = Limits(max_pixels=100_000_000)  # held as a whole, several times as floats
+_REDUCED = (0.45, 0.9)  # sides of a copy, in those of its picture
+_REDUCERS = ("bicubic", "lanczos")
 _FORMAT = 1  # raise it when the layout of the cache changes
 
 
@@ -101,42 +104,68 @@ def crop_to_multiple(image: Pixels, scale: int) -> Pixels:
     return image[:height, :width]
 
 
-def _key(files: Sequence[Path], scale: int, steps: Sequence[Step], variants: int) -> str:
+def _key(
+    files: Sequence[Path], scale: int, steps: Sequence[Step], variants: int, copies: int
+) -> str:
     stats = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
     what = [_FORMAT, stats, scale, list(steps), *([variants] if variants > 1 else [])]
+    if copies:
+        what += [{"copies": copies}]
     text = json.dumps(what, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _with_copies(picture: Pixels, name: str, copies: int) -> Iterator[Pixels]:
+    """A picture and ``copies`` of it, each reduced by a factor and a kernel drawn for it."""
+    yield picture
+    for copy in range(copies):
+        # As for a degradation; the third number tells these draws from those.
+        rng = np.random.default_rng([zlib.crc32(name.encode()), copy, 1])
+        factor, kernel = rng.uniform(*_REDUCED), str(rng.choice(_REDUCERS))
+        yield resize(picture, scale=factor, kernel=kernel)
+
+
 def _build(
-    files: Sequence[Path], target: Path, scale: int, steps: Sequence[Step], variants: int
+    files: Sequence[Path],
+    target: Path,
+    scale: int,
+    steps: Sequence[Step],
+    variants: int,
+    copies: int,
 ) -> None:
     """Decode and degrade into ``target``; unreadable files are skipped with a warning."""
     shapes: list[tuple[int, int]] = []
     names: list[str] = []
+    decoded = 0
     log.info("decoding %d pictures for x%d into a cache; this is done once", len(files), scale)
     with (target / "hr.bin").open("wb") as hr_file, (target / "lr.bin").open("wb") as lr_file:
         for path in files:
             try:
-                hr = crop_to_multiple(read_rgb(path), scale)
+                picture = read_rgb(path)
             except ImageReadError as error:
                 log.warning("skipped: %s", error)
                 continue
-            if 0 in hr.shape:
+            if min(picture.shape[:2]) < scale:
                 log.warning("skipped: %s is smaller than %d pixels", path, scale)
                 continue
-            hr_file.write(np.ascontiguousarray(hr).data)
-            for variant in range(variants):
-                # Seeded by the name: a picture is degraded the same whatever lies beside it.
-                rng = np.random.default_rng([zlib.crc32(path.name.encode()), variant])
-                lr = degrade(hr, scale=scale, steps=steps, rng=rng)
-                lr_file.write(np.ascontiguousarray(lr).data)
-            shapes.append((hr.shape[0] // scale, hr.shape[1] // scale))
-            names.append(path.name)
+            decoded += 1
+            for whole in _with_copies(picture, path.name, copies):
+                hr = crop_to_multiple(whole, scale)
+                if 0 in hr.shape:
+                    continue  # a copy that is too small
+                hr_file.write(np.ascontiguousarray(hr).data)
+                for variant in range(variants):
+                    # Seeded by the name: a picture is degraded the same whatever lies beside it.
+                    rng = np.random.default_rng([zlib.crc32(path.name.encode()), variant])
+                    lr = degrade(hr, scale=scale, steps=steps, rng=rng)
+                    lr_file.write(np.ascontiguousarray(lr).data)
+                shapes.append((hr.shape[0] // scale, hr.shape[1] // scale))
+                names.append(path.name)
     if not names:
         raise ImageReadError(f"none of {len(files)} pictures can be decoded; pass other folders")
-    if len(names) < len(files):
-        log.warning("%d of %d pictures were skipped", len(files) - len(names), len(files))
+    skipped = len(files) - decoded
+    if skipped:
+        log.warning("%d of %d pictures were skipped", skipped, len(files))
     index = {"names": names, "shapes": shapes}
     (target / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
@@ -147,21 +176,23 @@ def load_pairs(
     scale: int,
     steps: Sequence[Step],
     variants: int = 1,
+    copies: int = 0,
     cache: Path | None = None,
 ) -> Pairs:
     """Open the cached pairs of these files, decoding them first when they are new.
 
-    A random degradation is drawn ``variants`` times for each picture. ``cache`` is where they are
+    A random degradation is drawn ``variants`` times for each picture. Beside each stand ``copies``
+    of it, reduced to 0.45 to 0.9 of its sides, which show other detail. ``cache`` is where they are
     kept, ``pairs`` in the cache folder when not given. Raises ``ImageReadError``
     when not one picture can be decoded.
     """
-    key = _key(files, scale, steps, variants)
+    key = _key(files, scale, steps, variants, copies)
     folder = (cache or cache_folder() / "pairs") / key
     if not (folder / "index.json").is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder.parent))
         try:
-            _build(files, work, scale, steps, variants)
+            _build(files, work, scale, steps, variants, copies)
             try:
                 work.rename(folder)
             except OSError:

@@ -63,6 +63,7 @@ class Recipe:
     data: str = ""  # training pictures with their licences
     degradation: str = "bicubic"
     variants: int = 1  # differently degraded twins of a picture; for random degradations
+    copies: int = 0  # of every picture, reduced by random factors
     loss: LossSettings = field(default_factory=LossSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     beyond: int = 0  # every so many batches run, and supervise, a step more than the network has
@@ -93,6 +94,8 @@ class Recipe:
             raise UsageError(f"ema is {self.ema}, expected 0 <= ema < 1; try 0.999")
         if self.seconds is not None and not self.seconds > 0:
             raise UsageError(f"seconds is {self.seconds}, expected more than 0")
+        if self.copies < 0:
+            raise UsageError(f"copies is {self.copies}, expected 0 (none) or more; try 2")
         if self.beyond < 0:
             raise UsageError(f"beyond is {self.beyond}, expected 0 (never) or more; try 4")
         if not 0 <= self.optim.warmup < 1:

@@ -158,7 +158,9 @@ def pictures(
         if len(files) > 1:
             files = [path for path in files if path not in judges]
     steps = pipeline(recipe.degradation)
-    pairs = load_pairs(files, scale=recipe.scale, steps=steps, variants=recipe.variants)
+    pairs = load_pairs(
+        files, scale=recipe.scale, steps=steps, variants=recipe.variants, copies=recipe.copies
+    )
     held_out = load_pairs(judges, scale=recipe.scale, steps=steps)
     return pairs, list(zip(held_out.lr, held_out.hr, strict=True))
 
