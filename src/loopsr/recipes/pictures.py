@@ -2,5 +2,5 @@
 
 PICTURES = (
     "CID22 training part (CC BY-SA 4.0), CLIC 2025 (Unsplash License), photographs under the "
-    "Unsplash License, CC0, CC BY-SA, FAL or in the public domain; 380 pictures in all"
+    "Unsplash License, CC0, CC BY-SA, FAL or in the public domain; 363 pictures in all"
 )
