@@ -2,11 +2,13 @@
 
     python benchmarks/speed.py [--data BSD100 --data-root FOLDER] [--guide docs/guide/speed.md]
                                [--plots docs/images] [--avx2] [--rounds 15] [--threads N]
+                               [--precision float32 --precision int8]
 
 Two tasks, 320x180 by four and 640x360 by two, each in turns as `loopsr bench` does it. Writes
 dated JSON to benchmarks/results, prints frames a second, and with --guide writes them into the
 marked part of a page. --avx2 measures openvino and torch alone, and keeps them from using more than
-AVX2, as most laptops have it. Run it on an idle machine.
+AVX2, as most laptops have it. --precision leaves out bfloat16, which a processor without it computes
+a hundred times as slowly. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def measure(options: argparse.Namespace) -> list[Report]:
     reports = []
     for scale, size in TASKS:
         entries = make_entries(
-            options.models, scale=scale, backends=options.backend, precisions=[ALL]
+            options.models, scale=scale, backends=options.backend, precisions=options.precision
         )
         if options.size:
             size = options.size
@@ -114,6 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("models", nargs="*", help="all networks of the project without any")
     parser.add_argument("--backend", action="append", help="repeatable; all that are installed")
+    parser.add_argument("--precision", action="append", help="repeatable; all that there are")
     parser.add_argument("--data", action="append", default=[], help="sets to score; repeatable")
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--size", type=lambda text: tuple(map(int, text.split("x"))))
@@ -125,6 +128,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(argv)
     options.backend = options.backend or (["openvino", "torch"] if options.avx2 else [ALL])
+    options.precision = options.precision or [ALL]
     if options.avx2:
         os.environ[LIMIT] = "AVX2"  # before the runtimes are loaded
     try:
