@@ -24,5 +24,8 @@ def recipe(*, scale: int) -> Recipe:
         variants=8,
         # The more detailed of two crops would be the noisier one.
         choices=1,
+        # JPEG spoils brightness and colour each in its own way, so the colours keep their order.
+        colours=False,
+        copies=0,  # the variants are many enough
         revive=True,
     )
