@@ -7,8 +7,8 @@
 Two tasks, 320x180 by four and 640x360 by two, each in turns as `loopsr bench` does it. Writes
 dated JSON to benchmarks/results, prints frames a second, and with --guide writes them into the
 marked part of a page. --avx2 measures openvino and torch alone, and keeps them from using more than
-AVX2, as most laptops have it. --precision leaves out bfloat16, which a processor without it computes
-a hundred times as slowly. Run it on an idle machine.
+AVX2, as most laptops have it. With --precision bfloat16 can be left out: a processor without it
+takes up to fifty times as long. Run it on an idle machine.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 finish: ``loopsr train loop_finish_x2 --hr FOLDER...``. The weights that ship were trained by the
 clock (``--set seconds=...``), those of ``loop`` on a GPU with larger batches (``--set batch=16
 --set patch=64``); docs/log.md has the times. Those of ``loop-s`` and ``loop-xs`` are older: without
-``colours`` and ``copies``, the best of four choices. Every step is supervised, so that any may be the last.
+``colours`` and ``copies``, the best of four choices. Every step is supervised, so that any may be
+the last.
 """
 
 from __future__ import annotations
