@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from loopsr.engine.runners import Array
 
-RAMP = 26  # input pixels
+RAMP = 32  # input pixels
 REACH = RAMP + 1  # from a cell to the last pixel that it may change
 
 
