@@ -133,7 +133,7 @@ def test_cells_are_the_fixed_result_of_their_steps(
     name: str, stops: tuple[int, ...], folder: Path, photo: Photo
 ) -> None:
     card = from_folder(folder, name)
-    pixels = picture(photo, 45, 118)
+    pixels = picture(photo, 45, 150)
     rule = rule_for(pixels, stops)
     output, cells = run_adaptive(card, folder, rule, pixels, 1000)
     assert set(np.unique(cells)) == set(stops)
