@@ -60,6 +60,7 @@ def test_overrides() -> None:
         ("beyond=-1", UsageError, "beyond is -1"),
         ("quantize=int4", UnknownNameError, "did you mean int8"),
         ("choices=0", UsageError, "choices is 0"),
+        ("copies=-1", UsageError, "copies is -1"),
         ("optim.decay=0", UsageError, r"optim.decay is 0.0, expected a share 0 < x <= 1"),
     ],
 )

@@ -81,12 +81,12 @@ class Sampler:
                 len(pairs.lr),
             )
         self.scale, self.batch, self.patch, self.choices = pairs.scale, batch, patch, choices
+        self.colours = colours
         self.lr = [pairs.lr[i] for i in keep]
         self.hr = [pairs.hr[i] for i in keep]
         self._sides = np.array([lr.shape[:2] for lr in self.lr], np.int64)
         area = self._sides.prod(axis=1).astype(np.float64)
         self._edges = np.cumsum(area) / area.sum()
-        self._ways = TURNS * (len(ORDERS) if colours else 1)
         size = batch // part[1]
         self._own = slice(part[0] * size, (part[0] + 1) * size)
         self._rng = np.random.default_rng(seed)
@@ -99,7 +99,8 @@ class Sampler:
         cuts it.
         """
         drawn = self._rng.random((self.batch, self.choices, 3))
-        ways = self._rng.integers(self._ways, size=self.batch, dtype=np.int64)
+        kinds = TURNS * (len(ORDERS) if self.colours else 1)
+        ways = self._rng.integers(kinds, size=self.batch, dtype=np.int64)
         picture = np.searchsorted(self._edges, drawn[..., 0], "right")
         picture = np.minimum(picture, len(self.lr) - 1)
         corner = (drawn[..., 1:] * (self._sides[picture] - self.patch + 1)).astype(np.int64)

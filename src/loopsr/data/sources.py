@@ -115,14 +115,31 @@ def _key(
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _with_copies(picture: Pixels, name: str, copies: int) -> Iterator[Pixels]:
-    """A picture and ``copies`` of it, each reduced by a factor and a kernel drawn for it."""
-    yield picture
+def _draws(name: str, *which: int) -> np.random.Generator:
+    """Seeded by a file's name: the same draws for a picture whatever lies beside it."""
+    return np.random.default_rng([zlib.crc32(name.encode()), *which])
+
+
+def _read(path: Path, scale: int) -> Pixels:
+    """A picture of at least one input pixel. Raises ``ImageReadError``."""
+    picture = read_rgb(path)
+    if min(picture.shape[:2]) < scale:
+        raise ImageReadError(f"{path} is smaller than {scale} pixels")
+    return picture
+
+
+def _with_copies(picture: Pixels, name: str, scale: int, copies: int) -> Iterator[Pixels]:
+    """A picture and ``copies`` of it, each reduced by a factor and a kernel drawn for it.
+
+    Cut to multiples of ``scale``; a copy of which nothing is left then is left out.
+    """
+    yield crop_to_multiple(picture, scale)
     for copy in range(copies):
-        # As for a degradation; the third number tells these draws from those.
-        rng = np.random.default_rng([zlib.crc32(name.encode()), copy, 1])
+        rng = _draws(name, copy, 1)  # the 1 tells these draws from those of the degradations
         factor, kernel = rng.uniform(*_REDUCED), str(rng.choice(_REDUCERS))
-        yield resize(picture, scale=factor, kernel=kernel)
+        reduced = crop_to_multiple(resize(picture, scale=factor, kernel=kernel), scale)
+        if 0 not in reduced.shape:
+            yield reduced
 
 
 def _build(
@@ -136,34 +153,26 @@ def _build(
     """Decode and degrade into ``target``; unreadable files are skipped with a warning."""
     shapes: list[tuple[int, int]] = []
     names: list[str] = []
-    decoded = 0
+    skipped = 0
     log.info("decoding %d pictures for x%d into a cache; this is done once", len(files), scale)
     with (target / "hr.bin").open("wb") as hr_file, (target / "lr.bin").open("wb") as lr_file:
         for path in files:
             try:
-                picture = read_rgb(path)
+                picture = _read(path, scale)
             except ImageReadError as error:
                 log.warning("skipped: %s", error)
+                skipped += 1
                 continue
-            if min(picture.shape[:2]) < scale:
-                log.warning("skipped: %s is smaller than %d pixels", path, scale)
-                continue
-            decoded += 1
-            for whole in _with_copies(picture, path.name, copies):
-                hr = crop_to_multiple(whole, scale)
-                if 0 in hr.shape:
-                    continue  # a copy that is too small
+            for hr in _with_copies(picture, path.name, scale, copies):
                 hr_file.write(np.ascontiguousarray(hr).data)
                 for variant in range(variants):
-                    # Seeded by the name: a picture is degraded the same whatever lies beside it.
-                    rng = np.random.default_rng([zlib.crc32(path.name.encode()), variant])
+                    rng = _draws(path.name, variant)
                     lr = degrade(hr, scale=scale, steps=steps, rng=rng)
                     lr_file.write(np.ascontiguousarray(lr).data)
                 shapes.append((hr.shape[0] // scale, hr.shape[1] // scale))
                 names.append(path.name)
     if not names:
         raise ImageReadError(f"none of {len(files)} pictures can be decoded; pass other folders")
-    skipped = len(files) - decoded
     if skipped:
         log.warning("%d of %d pictures were skipped", skipped, len(files))
     index = {"names": names, "shapes": shapes}

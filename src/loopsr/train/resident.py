@@ -25,7 +25,6 @@ class _Store:
     pixels: Tensor
     start: Tensor
     width: Tensor
-    orders: Tensor  # (6, 3) of colours
 
 
 class ResidentSampler:
@@ -37,6 +36,7 @@ class ResidentSampler:
         self._place = place
         self._lr = _upload(sampler.lr, place)
         self._hr = _upload(sampler.hr, place)
+        self._orders = torch.tensor(ORDERS, device=place)
 
     def numbers(self) -> Tensor:
         """What the next batch is cut by: (n, 3 choices + 1) int64, in main memory."""
@@ -51,6 +51,9 @@ class ResidentSampler:
         corner = chosen[:, 1:]
         lr = _gather(self._lr, chosen[:, 0], corner, way, patch)
         hr = _gather(self._hr, chosen[:, 0], corner * scale, way, patch * scale)
+        if self._sampler.colours:
+            order = self._orders[way // TURNS].view(-1, 1, 1, 3)
+            lr, hr = (crops.gather(-1, order.expand(crops.shape)) for crops in (lr, hr))
         return to_unit(lr), to_unit(hr)
 
     def draw(self) -> tuple[Tensor, Tensor]:
@@ -108,7 +111,6 @@ def _upload(pictures: Sequence[Pixels], place: torch.device) -> _Store:
         pixels=pixels,
         start=torch.tensor(starts, device=place),
         width=torch.tensor(widths, device=place),
-        orders=torch.tensor(ORDERS, device=place),
     )
 
 
@@ -123,8 +125,7 @@ def _gather(store: _Store, picture: Tensor, corner: Tensor, way: Tensor, size: i
     row = torch.where((way & 2).bool(), size - 1 - row, row) + corner[:, 0].view(-1, 1, 1)
     column = torch.where((way & 1).bool(), size - 1 - column, column) + corner[:, 1].view(-1, 1, 1)
     start, width = (values[picture].view(-1, 1, 1) for values in (store.start, store.width))
-    crops = store.pixels[start + row * width + column]
-    return crops.gather(-1, store.orders[way // TURNS].expand(*crops.shape))
+    return store.pixels[start + row * width + column]
 
 
 def to_unit(crops: Tensor) -> Tensor:
