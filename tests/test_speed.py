@@ -124,7 +124,9 @@ def test_road_of_a_picture(tmp_path: Path) -> None:
     assert result["target"] == ["jpg", 448, 448]
     assert result["model"] == "loop-x2"
     assert "network" in result["stages"]["main"]
-    assert sum(result["stages"]["main"].values()) <= 1.01 * result["seconds"]
+    # Every figure is rounded to a millisecond, so a sum of them may be half of one too large for each.
+    stages = result["stages"]["main"].values()
+    assert sum(stages) <= 1.01 * result["seconds"] + 0.0005 * (len(stages) + 1)
     assert result["price"] == pytest.approx(
         1 - result["network_alone"] / result["seconds"], abs=0.01
     )
