@@ -6,9 +6,10 @@
 
 Two tasks, 320x180 by four and 640x360 by two, each in turns as `loopsr bench` does it. Writes
 dated JSON to benchmarks/results, prints frames a second, and with --guide writes them into the
-marked part of a page. --avx2 measures openvino and torch alone, and keeps them from using more than
-AVX2, as most laptops have it. With --precision bfloat16 can be left out: a processor without it
-takes up to fifty times as long. Run it on an idle machine.
+part of a page that is marked for this kind of machine (`speed avx2`, `speed avx512`, ...), so that
+one page tells of several. --avx2 measures openvino and torch alone, and keeps them from using more
+than AVX2, as most laptops have it. With --precision bfloat16 can be left out: a processor without
+it takes up to fifty times as long. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -31,6 +32,13 @@ from loopsr.errors import LoopsrError
 
 TASKS = ((4, (320, 180)), (2, (640, 360)))  # scale, width and height of the input
 BARS = {"loop-x4": 20, "loop-s-x2": 30}  # frames a second on the best backend, 2 cores with AMX
+# The widest unit that a machine has decides what it is compared with.
+KINDS = {"AMX": "amx", "AVX-512": "avx512", "AVX2": "avx2", "NEON": "neon"}
+
+
+def kind(features: list[str]) -> str:
+    """What sort of machine this is, by its widest vector or matrix unit."""
+    return next((kind for unit, kind in KINDS.items() if unit in features), "other")
 
 
 def measure(options: argparse.Namespace) -> list[Report]:
@@ -49,7 +57,9 @@ def measure(options: argparse.Namespace) -> list[Report]:
         facts = dataclasses.asdict(report)
         rows = facts.pop("rows")
         isa = os.environ.get(LIMIT, "")
-        name = f"speed_x{scale}{'_' + isa.lower() if isa else ''}"
+        name = f"speed_x{scale}_{kind(report.machine['features'])}"
+        if isa:
+            name += f"_as_{isa.lower()}"
         write_report(name, rows, folder=options.results, **facts, isa=isa)
         if options.plots and report.sets:
             plot(report, options.plots / f"{name}.png")
@@ -98,7 +108,7 @@ def against_bars(reports: list[Report]) -> list[str]:
 
 
 def fill_guide(reports: list[Report], path: Path) -> None:
-    """Write the part of a page that tells frames a second anew."""
+    """Write the part of a page that tells frames a second on this kind of machine anew."""
     first = reports[0]
     peaks = ", ".join(
         f"{peak['gmacs_per_second']:.3g} GMAC/s in {name}" for name, peak in first.peaks.items()
@@ -109,7 +119,8 @@ def fill_guide(reports: list[Report], path: Path) -> None:
         f"{first.threads} threads, {first.date}.\n"
         f"Its peak: {peaks}; {first.memory_gb_per_second:.0f} GB/s of memory."
     )
-    fill_part(path, "speed", f"{intro}\n\n{table(reports)}")
+    part = f"speed {kind(first.machine['features'])}"
+    fill_part(path, part, f"{intro}\n\n{table(reports)}")
 
 
 def main(argv: list[str] | None = None) -> int:

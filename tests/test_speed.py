@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from loopsr.apps.bench import peaks
+from loopsr.engine.machine import cpu_features
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.usefixtures("benchmarks")
@@ -27,24 +28,33 @@ MARKS = "Before\n<!-- speed: begin (by a script) -->\nold\n<!-- speed: end -->\n
 
 
 def test_speed_is_measured_kept_and_written(speed: ModuleType, tmp_path: Path) -> None:
+    kind = speed.kind(cpu_features())
     page = tmp_path / "page.md"
-    page.write_text(MARKS)
+    page.write_text(MARKS.replace("speed", f"speed {kind}"))
     line = ["loop", "--backend", "onnxruntime", "--size", "16x12", "--rounds", "1"]
     line += ["--threads", "1", "--results", str(tmp_path), "--plots", str(tmp_path)]
     assert speed.main([*line, "--guide", str(page)]) == 0
     kept = {path.name.partition("-")[0]: path for path in tmp_path.glob("*.json")}
-    assert set(kept) == {"speed_x2", "speed_x4"}
-    report = json.loads(kept["speed_x4"].read_text())
+    assert set(kept) == {f"speed_x2_{kind}", f"speed_x4_{kind}"}
+    report = json.loads(kept[f"speed_x4_{kind}"].read_text())
     assert {"date", "commit", "processor", "machine", "peaks", "threads"} <= report.keys()
     assert report["results"][0]["frames_per_second"] > 0
-    assert (tmp_path / "speed_x4.png").exists()
+    assert (tmp_path / f"speed_x4_{kind}.png").exists()
     text = page.read_text()
-    assert text.startswith("Before\n<!-- speed: begin (by a script) -->\nFrames a second")
+    assert text.startswith(f"Before\n<!-- speed {kind}: begin (by a script) -->\nFrames a second")
     assert "| | `loop-x4` 16x12 | `loop-x2` 16x12 |" in text
-    assert text.endswith("<!-- speed: end -->\nAfter\n")
+    assert text.endswith(f"<!-- speed {kind}: end -->\nAfter\n")
     assert "old" not in text
     assert speed.main([*line, "--guide", str(page)]) == 0  # again: nothing piles up
     assert page.read_text().count("Frames a second") == 1
+
+
+def test_the_widest_unit_names_the_machine(speed: ModuleType) -> None:
+    assert speed.kind(["AVX2", "FMA"]) == "avx2"
+    assert speed.kind(["AVX2", "AVX-512", "AVX-512 VNNI"]) == "avx512"
+    assert speed.kind(["AVX2", "AVX-512", "AMX", "AMX BF16"]) == "amx"
+    assert speed.kind(["NEON"]) == "neon"
+    assert speed.kind([]) == "other"
 
 
 def test_control_a_page_without_marks_is_refused(tmp_path: Path) -> None:
@@ -124,7 +134,7 @@ def test_road_of_a_picture(tmp_path: Path) -> None:
     assert result["target"] == ["jpg", 448, 448]
     assert result["model"] == "loop-x2"
     assert "network" in result["stages"]["main"]
-    # Every figure is rounded to a millisecond, so a sum of them may be half of one too large for each.
+    # Figures are rounded to a millisecond: the sum may be half of one too large for each.
     stages = result["stages"]["main"].values()
     assert sum(stages) <= 1.01 * result["seconds"] + 0.0005 * (len(stages) + 1)
     assert result["price"] == pytest.approx(
@@ -190,5 +200,6 @@ def test_the_script_that_measures_all_is_whole() -> None:
     guide = (ROOT / "docs" / "guide" / "speed.md").read_text()
     for name in ("speed", "road", "growth"):
         assert f"benchmarks/{name}.py" in text
+    for name in ("speed avx2", "speed avx512", "road", "growth"):
         assert f"<!-- {name}: begin" in guide
         assert f"<!-- {name}: end -->" in guide
