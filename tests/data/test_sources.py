@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +62,18 @@ def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     load_pairs(find_pictures([tmp_path]), scale=2, steps=BICUBIC, cache=tmp_path / "c")
     monkeypatch.setattr(sources, "read_rgb", lambda path: pytest.fail("decoded again"))
     load_pairs(find_pictures([tmp_path / "a.png"]), scale=2, steps=BICUBIC, cache=tmp_path / "c")
+    # Nor where they lie, or when they were put there, makes another set of them.
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a.png").rename(tmp_path / "b" / "a.png")
+    os.utime(tmp_path / "b" / "a.png", (0, 0))
+    load_pairs(find_pictures([tmp_path / "b"]), scale=2, steps=BICUBIC, cache=tmp_path / "c")
 
 
 def test_control_a_changed_picture_is_decoded_again(tmp_path: Path) -> None:
     save(tmp_path / "a.png", 8, 8)
     files = find_pictures([tmp_path])
     before = load_pairs(files, scale=2, steps=BICUBIC, cache=tmp_path / "c")
-    changed = save(tmp_path / "a.png", 8, 10, seed=1)
+    changed = save(tmp_path / "a.png", 8, 8, seed=1)
     after = load_pairs(files, scale=2, steps=BICUBIC, cache=tmp_path / "c")
     assert after.key != before.key
     assert np.array_equal(after.hr[0], changed)

@@ -34,7 +34,7 @@ SUFFIXES = frozenset(
 _LIMITS = Limits(max_pixels=100_000_000)  # held as a whole, several times as floats
 _REDUCED = (0.45, 0.9)  # sides of a copy, in those of its picture
 _REDUCERS = ("bicubic", "lanczos")
-_FORMAT = 1  # raise it when the layout of the cache changes
+_FORMAT = 2  # raise it when the layout of the cache changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +107,22 @@ def crop_to_multiple(image: Pixels, scale: int) -> Pixels:
 def _key(
     files: Sequence[Path], scale: int, steps: Sequence[Step], variants: int, copies: int
 ) -> str:
-    stats = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    what = [_FORMAT, stats, scale, list(steps), *([variants] if variants > 1 else [])]
+    # By content, so that a run goes on after its pictures were copied to another place.
+    contents = [(path.name, _digest(path)) for path in files]
+    what = [_FORMAT, contents, scale, list(steps), *([variants] if variants > 1 else [])]
     if copies:
         what += [{"copies": copies}]
     text = json.dumps(what, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _digest(path: Path) -> str | None:
+    """Of what a file holds; None of one that cannot be read, which is skipped later on."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _draws(name: str, *which: int) -> np.random.Generator:
