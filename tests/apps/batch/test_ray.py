@@ -12,6 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from .conftest import contents, photo
 
 _MARK = "LOOPSR_TEST_CLUSTER"  # in the environment of every process of a cluster
 _OPTIONS = ("--scale", "2", "--threads", "1", "--json")
+_STARTS = 3  # tries: a busy machine may take longer over a part of a cluster than Ray waits for it
 # A head without CPUs and two nodes with one each. A line on stdin loses the second, with its
 # worker, as soon as it has one; the end of stdin ends all.
 _CLUSTER = """
@@ -36,7 +38,7 @@ cluster = Cluster(initialize_head=True, head_node_args={
     "_system_config": {"health_check_period_ms": 1000},
 })
 nodes = [cluster.add_node(num_cpus=1, wait=False, **options) for _ in range(2)]
-cluster.wait_for_nodes()
+cluster.wait_for_nodes(timeout=120)
 print(cluster.address, flush=True)
 
 def has_worker(pid):
@@ -169,24 +171,32 @@ def alone(s3_server: dict[str, str]) -> Iterator[Ray]:
 @pytest.fixture
 def ray(alone: Ray) -> Iterator[Ray]:
     """A cluster of two workers."""
-    folder = tempfile.mkdtemp(prefix="lr-", dir="/tmp")  # Ray's sockets need a short path
-    alone.process = subprocess.Popen(
-        [sys.executable, "-c", _CLUSTER, folder],
-        env=alone.environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert alone.process.stdin is not None
-    assert alone.process.stdout is not None
-    with alone.process:
-        address = alone.process.stdout.readline().strip()
-        assert address.startswith("127.0.0.1:"), "the cluster did not start"
+    with ExitStack() as stack:
+        for _ in range(_STARTS):
+            # Ray's sockets need a short path.
+            folder = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="lr-", dir="/tmp", ignore_cleanup_errors=True)
+            )
+            said = Path(folder) / "stderr"
+            with said.open("w") as stderr:
+                process = subprocess.Popen(
+                    [sys.executable, "-c", _CLUSTER, folder],
+                    env=alone.environment,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    text=True,
+                )
+            stack.enter_context(process)  # closes stdin, which ends the cluster
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            if address:
+                break
+        else:
+            pytest.fail(f"the cluster did not start: {said.read_text()[-2000:]}")
+        alone.process = process
         alone.environment["RAY_ADDRESS"] = address
         yield alone
-        alone.process.stdin.close()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
