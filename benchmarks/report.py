@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime
 import json
-import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from loopsr import __version__
+from loopsr.engine.machine import cpu_features, cpu_name
 
 RESULTS = Path(__file__).parent / "results"
+UNITS = ("AMX", "AVX-512", "AVX2", "NEON")  # widest first
 
 
 def write_report(name: str, results: Any, *, folder: Path = RESULTS, **facts: Any) -> Path:
@@ -47,9 +49,15 @@ def fill_part(path: Path, name: str, content: str) -> None:
     path.write_text(f"{before}{begin}{mark}-->\n{content}\n{end}{after}", encoding="utf-8")
 
 
+def unit(features: Sequence[str] | None = None) -> str:
+    """The widest vector or matrix unit of ``features``, else of this machine; "" if none is known.
+
+    It decides what a speed is compared with: processors of one name differ in it.
+    """
+    features = cpu_features() if features is None else features
+    return next((name for name in UNITS if name in features), "")
+
+
 def processor() -> str:
-    """The name of the CPU, as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    """The CPU, as the system names it, and its widest unit."""
+    return ", ".join(filter(None, (cpu_name(), unit())))

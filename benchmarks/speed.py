@@ -20,7 +20,7 @@ import os
 import sys
 from pathlib import Path
 
-from report import RESULTS, fill_part, write_report
+from report import RESULTS, fill_part, unit, write_report
 
 from loopsr.apps.bench.entries import ALL, make_entries
 from loopsr.apps.bench.peaks import LIMIT
@@ -32,13 +32,11 @@ from loopsr.errors import LoopsrError
 
 TASKS = ((4, (320, 180)), (2, (640, 360)))  # scale, width and height of the input
 BARS = {"loop-x4": 20, "loop-s-x2": 30}  # frames a second on the best backend, 2 cores with AMX
-# The widest unit that a machine has decides what it is compared with.
-KINDS = {"AMX": "amx", "AVX-512": "avx512", "AVX2": "avx2", "NEON": "neon"}
 
 
-def kind(features: list[str]) -> str:
-    """What sort of machine this is, by its widest vector or matrix unit."""
-    return next((kind for unit, kind in KINDS.items() if unit in features), "other")
+def kind(report: Report) -> str:
+    """What sort of machine this was: avx2, avx512, amx, ...; in names of files and parts."""
+    return unit(report.machine["features"]).replace("-", "").lower() or "other"
 
 
 def measure(options: argparse.Namespace) -> list[Report]:
@@ -57,7 +55,7 @@ def measure(options: argparse.Namespace) -> list[Report]:
         facts = dataclasses.asdict(report)
         rows = facts.pop("rows")
         isa = os.environ.get(LIMIT, "")
-        name = f"speed_x{scale}_{kind(report.machine['features'])}"
+        name = f"speed_x{scale}_{kind(report)}"
         if isa:
             name += f"_as_{isa.lower()}"
         write_report(name, rows, folder=options.results, **facts, isa=isa)
@@ -119,7 +117,7 @@ def fill_guide(reports: list[Report], path: Path) -> None:
         f"{first.threads} threads, {first.date}.\n"
         f"Its peak: {peaks}; {first.memory_gb_per_second:.0f} GB/s of memory."
     )
-    part = f"speed {kind(first.machine['features'])}"
+    part = f"speed {kind(first)}"
     fill_part(path, part, f"{intro}\n\n{table(reports)}")
 
 
