@@ -50,7 +50,8 @@ def command(names: tuple[str, ...], show_list: bool, **options: Any) -> None:
     few pictures are held out. The run folder holds checkpoint, log.jsonl and the finished weights
     (safetensors, ONNX, golden tensors). Nothing is trained twice: on a finished run, the command
     packages again. On a GPU the pictures lie in its memory and the step is compiled, unless told
-    otherwise. Several GPUs: torchrun --nproc-per-node 4 -m loopsr train RECIPE --hr FOLDER...
+    otherwise; on a CPU the units of loop are compiled, if it has a C++ compiler. Several GPUs:
+    torchrun --nproc-per-node 4 -m loopsr train RECIPE --hr FOLDER...
     """
     from loopsr.recipes import RECIPES, find_recipe
 

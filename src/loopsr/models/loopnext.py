@@ -5,8 +5,8 @@
     image_t = shuffle(tail(f)) + bilinear(x)                      1x1, width -> 3 scale^2
 
 A step is a chain of units: first ``own`` ones, which only this step has, then ``depth`` ones that
-all steps share. A unit is ConvNeXt's (Liu et al., arXiv 2201.03545) without its norm: a depthwise
-kernel looks around, two 1x1 ones widen and narrow. For the weights of one 3x3 convolution of
+all steps share. In a unit (``layers.unit``) a depthwise kernel looks around, two 1x1 ones widen and
+narrow. For the weights of one 3x3 convolution of
 ``loop`` there are almost two units, each of which sees twice as far (docs/log.md has the runs that
 chose it). As every unit adds to what is there, a picture can be made of the stream after any step.
 In 8-bit integers (``layers.fake_quant``) the 1x1 kernels are whole numbers; the depthwise ones are
@@ -22,29 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from loopsr.errors import UsageError
-from loopsr.layers import Conv, ConvReLU
-
-
-class Unit(nn.Module):
-    """What one unit adds to the features b(width)hw, and they themselves."""
-
-    def __init__(self, width: int, *, kernel: int, expansion: int) -> None:
-        """Build with fresh weights that add little, of places close by."""
-        super().__init__()
-        self.look = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
-        self.widen = ConvReLU(width, expansion * width, 1)
-        self.narrow = Conv(expansion * width, width, 1)
-        nn.init.normal_(self.look.weight, std=0.05)
-        self.look.weight.data[..., kernel // 2, kernel // 2] += 1
-        for matrix, size in ((self.widen, 0.7), (self.narrow, 0.1)):
-            nn.init.kaiming_normal_(matrix.weight)
-            matrix.weight.data *= size
-        for layer in (self.look, self.widen, self.narrow):
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The features after this unit, of the same shape."""
-        return cast(Tensor, x + self.narrow(self.widen(self.look(x))))
+from loopsr.layers.unit import Unit
 
 
 class LoopNeXt(nn.Module):

@@ -65,10 +65,11 @@ def train(
     """Train, or go on where the run in ``out`` was stopped; under ``torchrun`` with all processes.
 
     ``hr`` are folders of sharp pictures, ``valid`` those that choose between runs (without any, a
-    few pictures are held out). ``resident`` keeps all pictures on the device, ``compiled`` compiles
-    the step and captures it on one GPU: both without say on a GPU only. ``report`` gets what is
-    appended to ``log.jsonl``. Raises ``TrainingError`` for a loss that is not finite or a run of
-    another recipe in ``out``.
+    few pictures are held out). ``resident`` keeps all pictures on the device: without say on a GPU
+    only. ``compiled`` compiles the step, and captures it on one GPU; without say that is done on a
+    GPU, and on a CPU the units of ``loopnext`` are compiled where there is a C++ compiler.
+    ``report`` gets what is appended to ``log.jsonl``. Raises ``TrainingError`` for a loss that is
+    not finite or a run of another recipe in ``out``.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -84,7 +85,7 @@ def train(
             out / CHECKPOINT,
             world=world,
             resident=gpu if resident is None else resident,
-            compiled=gpu if compiled is None else compiled,
+            compiled=compiled,
         )
         captured = gpu and world.size == 1 and compiled is not False
         score = _loop(recipe, run, held_out, world, report, captured=captured)

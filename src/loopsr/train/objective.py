@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from loopsr.layers.fused_unit import fuse
 from loopsr.train.device import autocast
 from loopsr.train.distributed import World
 from loopsr.train.losses import total_loss
@@ -32,15 +33,31 @@ class Objective(nn.Module):
 
 
 def make_objective(
-    network: nn.Module, recipe: Recipe, *, world: World, compiled: bool
+    network: nn.Module, recipe: Recipe, *, world: World, compiled: bool | None
 ) -> nn.Module:
-    """``network`` with its loss, compiled when asked and possible, and shared by all processes."""
+    """``network`` with its loss, shared by all processes.
+
+    On a GPU it is compiled, on a CPU its units are (``fused_unit``), where that is possible.
+    ``compiled`` true compiles all of it on either, false nothing.
+    """
     module: nn.Module = Objective(network, recipe.loss)
-    if compiled:
+    if compiled is None and world.place.type == "cpu":
+        _fuse(network)
+    elif compiled is not False:
         module = _compile(module, recipe, world)
     if world.size == 1:
         return module
     return DistributedDataParallel(module)
+
+
+def _fuse(network: nn.Module) -> None:
+    try:
+        count = fuse(network)
+    except OSError as error:
+        log.info("the units were not compiled (%s); the steps run as they are, slower", error)
+        return
+    if count:
+        log.info("%d units run in a compiled kernel", count)
 
 
 def _compile(module: nn.Module, recipe: Recipe, world: World) -> nn.Module:

@@ -70,11 +70,11 @@ def begin(
     *,
     world: World,
     resident: bool,
-    compiled: bool,
+    compiled: bool | None,
 ) -> Run:
     """A fresh run, or the one in ``checkpoint``. Raises ``TrainingError`` if that is another.
 
-    ``resident`` keeps the pictures on the device, ``compiled`` compiles the step.
+    ``resident`` keeps the pictures on the device; ``compiled``: see ``make_objective``.
     """
     state = _fresh_state(recipe, pairs)
     resumed = checkpoint.is_file()
