@@ -18,6 +18,7 @@ import argparse
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from report import RESULTS, fill_part, unit, write_report
@@ -34,9 +35,9 @@ TASKS = ((4, (320, 180)), (2, (640, 360)))  # scale, width and height of the inp
 BARS = {"loop-x4": 20, "loop-s-x2": 30}  # frames a second on the best backend, 2 cores with AMX
 
 
-def kind(report: Report) -> str:
-    """What sort of machine this was: avx2, avx512, amx, ...; in names of files and parts."""
-    return unit(report.machine["features"]).replace("-", "").lower() or "other"
+def kind(features: Sequence[str]) -> str:
+    """What sort of machine has these: avx2, avx512, amx, ...; in names of files and parts."""
+    return unit(features).replace("-", "").lower() or "other"
 
 
 def measure(options: argparse.Namespace) -> list[Report]:
@@ -55,7 +56,7 @@ def measure(options: argparse.Namespace) -> list[Report]:
         facts = dataclasses.asdict(report)
         rows = facts.pop("rows")
         isa = os.environ.get(LIMIT, "")
-        name = f"speed_x{scale}_{kind(report)}"
+        name = f"speed_x{scale}_{kind(report.machine['features'])}"
         if isa:
             name += f"_as_{isa.lower()}"
         write_report(name, rows, folder=options.results, **facts, isa=isa)
@@ -117,7 +118,7 @@ def fill_guide(reports: list[Report], path: Path) -> None:
         f"{first.threads} threads, {first.date}.\n"
         f"Its peak: {peaks}; {first.memory_gb_per_second:.0f} GB/s of memory."
     )
-    part = f"speed {kind(first)}"
+    part = f"speed {kind(first.machine['features'])}"
     fill_part(path, part, f"{intro}\n\n{table(reports)}")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from loopsr.apps.bench import peaks
+from loopsr.engine.machine import cpu_features
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.usefixtures("benchmarks")
@@ -27,7 +28,7 @@ MARKS = "Before\n<!-- speed: begin (by a script) -->\nold\n<!-- speed: end -->\n
 
 
 def test_speed_is_measured_kept_and_written(speed: ModuleType, tmp_path: Path) -> None:
-    kind = importlib.import_module("report").unit().replace("-", "").lower() or "other"
+    kind = speed.kind(cpu_features())
     page = tmp_path / "page.md"
     page.write_text(MARKS.replace("speed", f"speed {kind}"))
     line = ["loop", "--backend", "onnxruntime", "--size", "16x12", "--rounds", "1"]

@@ -150,7 +150,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 @functools.cache
 def _kernel(width: int, hidden: int, side: int) -> ctypes.CDLL:
     """The compiled kernel for one shape of units. Raises ``OSError``."""
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
+    compiler = _compiler()
     if compiler is None:
         raise OSError("no C++ compiler was found")
     shape = [f"-DWIDTH={width}", f"-DHIDDEN={hidden}", f"-DKERNEL={side}"]
@@ -168,10 +168,13 @@ def _kernel(width: int, hidden: int, side: int) -> ctypes.CDLL:
     return ctypes.CDLL(str(file))
 
 
+def _compiler() -> str | None:
+    return os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
+
+
 def _run(command: list[str]) -> str:
     """What a command printed. Raises ``OSError`` with what it complained of."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (done.stderr.strip() or "it said nothing").splitlines()[0]
-        raise OSError(f"{command[0]} failed: {said}")
+        raise OSError(f"{command[0]} failed: {done.stderr.strip() or 'it said nothing'}")
     return done.stdout

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from loopsr.errors import first_line
 from loopsr.layers.fused_unit import fuse
 from loopsr.train.device import autocast
 from loopsr.train.distributed import World
@@ -54,7 +55,8 @@ def _fuse(network: nn.Module) -> None:
     try:
         count = fuse(network)
     except OSError as error:
-        log.info("the units were not compiled (%s); the steps run as they are, slower", error)
+        reason = first_line(error)
+        log.info("the units were not compiled (%s); the steps run as they are, slower", reason)
         return
     if count:
         log.info("%d units run in a compiled kernel", count)
