@@ -19,8 +19,8 @@ from loopsr.weights import catalogue
 # size -> network and its arguments; all of them take small steps rather than one large one
 SIZES: dict[str, tuple[str, dict[str, int]]] = {
     "": ("loopnext", {"width": 32, "own": 4, "depth": 2, "iters": 3}),
-    "s": ("loop", {"width": 24, "own": 1, "depth": 1, "iters": 3}),
-    "xs": ("loop", {"width": 16, "own": 1, "depth": 1, "iters": 2}),
+    "s": ("loopnext", {"width": 32, "own": 1, "depth": 1, "iters": 3}),
+    "xs": ("loopnext", {"width": 16, "own": 2, "depth": 1, "iters": 2}),
 }
 # network -> what its cards say of it
 DESCRIPTIONS = {
