@@ -24,7 +24,7 @@ from .conftest import Loopsr
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with three steps and a rule."""
     torch.manual_seed(0)
-    network = models.create("loop", scale=2, width=6, depth=1, iters=3)
+    network = models.create("loop", scale=2, width=6, own=0, depth=1)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

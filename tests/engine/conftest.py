@@ -33,7 +33,7 @@ def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("family")
     for name, width in (("loop-x2", 8), ("loop-s-x2", 4), ("loop-x4", 6)):
         torch.manual_seed(width)
-        network = models.create("loop", scale=int(name[-1]), width=width, depth=1, iters=3)
+        network = models.create("loop", scale=int(name[-1]), width=width, own=0, depth=1)
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))

@@ -28,7 +28,7 @@ BOUND = 2e-5
 LEVEL = 1 / 255
 USUAL = 16  # levels by which the pictures of two stops differ in a photograph, at the most
 NETWORKS = {
-    "loop-x4": ("loop", {"scale": 4, "width": 8, "depth": 2, "iters": 4}),
+    "loop-x4": ("loop", {"scale": 4, "width": 8, "own": 0, "depth": 2, "iters": 4}),
     "lrn-x2": ("lrn", {"scale": 2, "iters": 4}),
     "lrn-x3": ("lrn", {"scale": 3, "iters": 4}),
 }

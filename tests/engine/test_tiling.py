@@ -78,7 +78,7 @@ def make(name: str, **config: Any) -> Centred:
 NETWORKS = {
     "lrn-x2": lambda: make("lrn", scale=2, iters=2),
     "lrn-x3": lambda: make("lrn", scale=3, iters=1),
-    "loop-x4": lambda: make("loop", scale=4, width=8, depth=2, iters=2),
+    "loop-x4": lambda: make("loop", scale=4, width=8, own=0, depth=2, iters=2),
 }
 
 

@@ -76,7 +76,7 @@ def test_useless_steps_are_left_out() -> None:
 
 def test_the_command_writes_both_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
-    network = models.create("loop", scale=2, width=6, depth=1, iters=3)
+    network = models.create("loop", scale=2, width=6, own=0, depth=1)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))

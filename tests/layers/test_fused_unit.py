@@ -102,7 +102,7 @@ def test_control_taps_in_another_order_are_noticed(monkeypatch: pytest.MonkeyPat
 
 @needs_compiler
 def test_a_network_keeps_its_weights_and_is_measured_as_it_is() -> None:
-    network = create("loopnext", scale=2, iters=2)
+    network = create("loop", scale=2, iters=2)
     names = list(network.state_dict())
     x = torch.rand(1, 3, 8, 8)
     before = network(x)
@@ -116,9 +116,9 @@ def test_a_network_keeps_its_weights_and_is_measured_as_it_is() -> None:
 
 
 def test_other_units_stay_as_they_are() -> None:
-    assert fuse(create("loopnext", scale=2, width=24)) == 0
-    assert fuse(create("loop", scale=2)) == 0
-    assert fuse(FakeQuantised(create("loopnext", scale=2))) == 0
+    assert fuse(create("loop", scale=2, width=24)) == 0
+    assert fuse(create("lrn", scale=2)) == 0
+    assert fuse(FakeQuantised(create("loop", scale=2))) == 0
 
 
 @needs_compiler
@@ -142,8 +142,8 @@ def test_without_a_compiler_the_units_are_computed_as_they_are(
     monkeypatch.delenv("CXX", raising=False)
     if compiler:
         monkeypatch.setenv("CXX", compiler)
-    network = create("loopnext", scale=2, width=16, own=0, depth=1, iters=1)
-    recipe = Recipe(name="x", network="loopnext", scale=2, loss=LossSettings())
+    network = create("loop", scale=2, width=16, own=0, depth=1, iters=1)
+    recipe = Recipe(name="x", network="loop", scale=2, loss=LossSettings())
     with caplog.at_level(logging.INFO, "loopsr"):
         module = make_objective(
             network, recipe, world=World(place=torch.device("cpu")), compiled=None

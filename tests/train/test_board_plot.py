@@ -18,7 +18,7 @@ from loopsr.train.recipe import Recipe
 RECIPE = Recipe(
     name="loop-x2",
     network="loop",
-    network_config={"width": 4, "depth": 1, "iters": 1},
+    network_config={"width": 4, "own": 0, "depth": 1, "iters": 1},
     scale=2,
     steps=6,
     batch=2,

@@ -21,7 +21,7 @@ from loopsr.train.recipe import LossSettings, Recipe
 RECIPE = Recipe(
     name="loop-x2",
     network="loop",
-    network_config={"width": 6, "depth": 2},
+    network_config={"width": 6, "own": 1, "depth": 1, "iters": 2},
     scale=2,
     loss=LossSettings(supervision=(0.3, 1.0)),
     choices=2,

@@ -19,14 +19,15 @@ from loopsr.train.device import find_device
 from loopsr.train.distributed import World
 from loopsr.train.loop import CHECKPOINT, train
 from loopsr.train.objective import Objective, make_objective
-from loopsr.train.recipe import LossSettings, Recipe
+from loopsr.train.recipe import LossSettings, OptimSettings, Recipe
 
 RECIPE = Recipe(
     name="loop-x2",
     network="loop",
-    network_config={"width": 4, "depth": 1},
+    network_config={"width": 4, "own": 1, "depth": 1, "iters": 2},
     scale=2,
     loss=LossSettings(luma=1.0, supervision=(0.3, 1.0)),
+    optim=OptimSettings(learning_rate=1e-3),  # Muon makes whole steps of the last bits of small ones
     steps=4,
     batch=2,
     patch=8,
@@ -100,7 +101,7 @@ def test_a_compiler_that_fails_is_done_without(
         raise ValueError("no compiler here\nand a long trace")
 
     compile_with(monkeypatch, broken)
-    network = create("loop", scale=2, width=4, depth=1)
+    network = create("loop", scale=2, width=4, own=1, depth=1, iters=2)
     with caplog.at_level(logging.INFO, "loopsr"):
         module = make_objective(network, RECIPE, world=WORLD, compiled=True)
     assert type(module) is Objective

@@ -88,7 +88,7 @@ def test_stopped_run_ends_in_the_same_bits(
 def test_a_stopped_run_in_8_bit_integers_ends_in_the_same_bits(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = {"width": 6, "depth": 2}
+    config = {"width": 6, "own": 0, "depth": 2, "iters": 2}
     recipe = dataclasses.replace(RECIPE, network="loop", network_config=config, quantize="int8")
     run(pictures, tmp_path / "whole", recipe)
     kill_in(monkeypatch, 4)
@@ -96,7 +96,7 @@ def test_a_stopped_run_in_8_bit_integers_ends_in_the_same_bits(
         run(pictures, tmp_path / "parts", recipe)
     run(pictures, tmp_path / "parts", recipe)
     assert_same(final(tmp_path / "whole"), final(tmp_path / "parts"))
-    grids = final(tmp_path / "whole")["net.network.cell.0.out_step"]
+    grids = final(tmp_path / "whole")["net.network.cell.0.widen.out_step"]
     assert (grids != 0).all()
     with pytest.raises(TrainingError, match="other recipe"):
         run(pictures, tmp_path / "whole", dataclasses.replace(recipe, quantize=None))

@@ -23,7 +23,7 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, object]:
     from loopsr.export.package import make_card
 
     torch.manual_seed(0)
-    network = models.create("loop", scale=2, width=8, depth=2, iters=3)
+    network = models.create("loop", scale=2, width=8, own=0, depth=1, iters=3)
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
@@ -58,7 +58,7 @@ def test_cut_to_fewer_steps(twin: tuple[Path, object]) -> None:
         onnx.checker.check_model(onnx.load_from_string(cut))
         assert graph.cut(iters).steps() in (0, iters)
         convolutions = [n for n in graph.cut(iters).nodes if n.op == "Conv"]
-        assert len(convolutions) == 2 + 2 * iters
+        assert len(convolutions) == 2 + 3 * iters
         pictures.append(run(cut))
     assert np.array_equal(pictures[2], run(data))
     assert np.abs(pictures[0] - pictures[1]).max() > 1e-3

@@ -17,7 +17,7 @@ MAX_SCALE = 16.0
 MAX_PASSES = 4
 # Peak bytes an input pixel of a tile that ONNX Runtime takes for a network, measured, the worst of
 # all scales and sizes from 200 to 768, plus a tenth (tests/engine/test_memory.py measures again).
-BYTES_PER_PIXEL: dict[str, int] = {"loop": 1300, "loopnext": 1300, "lrn": 2500}
+BYTES_PER_PIXEL: dict[str, int] = {"loop": 1300, "lrn": 2500}
 _UNKNOWN_NETWORK = 5000
 # Bigger tiles gain little speed, and a tile is the step of the progress and of Ctrl-C: 1 to 2 s.
 _MOST_PIXELS = 384 * 384

@@ -12,14 +12,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from loopsr.errors import TrainingError
-from loopsr.layers.fake_quant import FakeQuantConv, FakeQuantised
+from loopsr.export.steps import rename
+from loopsr.layers.fake_quant import FakeQuantConv, FakeQuantised, int8_weight
+from loopsr.weights.onnx_graph import STEP
 
 Numbers = NDArray[Any]
-_MANY = 256  # numbers, from which a shorter type saves more than the node that it takes
 
 
 def write_grids(graph: Any, network: FakeQuantised) -> None:
@@ -45,6 +47,8 @@ def write_grids(graph: Any, network: FakeQuantised) -> None:
             else:
                 grid = _grid(*layer.out_grid(run))
             runs[name] += 1
+        elif node.op_type == "Conv":
+            nodes += _store_short(graph, node)
         elif node.op_type == "Relu":
             grid = ahead.pop(node.input[0], None)
         nodes.append(node)
@@ -54,7 +58,8 @@ def write_grids(graph: Any, network: FakeQuantised) -> None:
             nodes += _rounding(graph, node.output[0], value, *grid)
     if ahead or runs != {name: len(layer.slots) for name, layer in layers.items()}:
         raise _other_runs()
-    _replace(graph, [*_store_short(graph), *nodes])
+    _replace(graph, nodes)
+    _shorten_names(graph)
 
 
 def _other_runs() -> TrainingError:
@@ -64,20 +69,29 @@ def _other_runs() -> TrainingError:
     )
 
 
-def _store_short(graph: Any) -> list[Any]:
-    """Store as float16 what fits it exactly and is large; returns the nodes that widen it again."""
+def _store_short(graph: Any, node: Any) -> list[Any]:
+    """Store the kernel of a convolution in floats as int8, if ``FakeQuantised.shorten`` made it so.
+
+    Returns the nodes that widen it again; none where an earlier run of the layer has done so. They
+    are no DequantizeLinear, which ONNX Runtime would not compute once and for all.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
+    name = node.input[1]
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
     nodes = []
-    for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        numbers = numpy_helper.to_array(tensor)
-        short = numbers.astype(np.float16)
-        if numbers.size > _MANY and np.array_equal(short.astype(np.float32), numbers):
-            name = tensor.name
-            tensor.CopyFrom(numpy_helper.from_array(short, f"{name}:h"))
-            nodes.append(helper.make_node("Cast", [f"{name}:h"], [name], to=TensorProto.FLOAT))
+    if f"{name}:q" not in tensors:
+        kernel = torch.from_numpy(numpy_helper.to_array(tensors[name]).copy())
+        whole, step = int8_weight(kernel)
+        if not torch.equal(whole * step, kernel):
+            return []
+        _add_tensor(graph, f"{name}:q", _numbers(whole).astype(np.int8))
+        _add_tensor(graph, f"{name}:s", _numbers(step))
+        nodes = [
+            helper.make_node("Cast", [f"{name}:q"], [f"{name}:w"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{name}:w", f"{name}:s"], [f"{name}:f"]),
+        ]
+    node.input[1] = f"{name}:f"
     return nodes
 
 
@@ -169,3 +183,14 @@ def _shorten(node: Any) -> None:
         ]
         del node.attribute[:]
         node.attribute.extend(kept)
+
+
+def _shorten_names(graph: Any) -> None:
+    """Number the values: in so small a file their names would take a tenth.
+
+    Those of inputs, outputs and steps stay, as others look for them (``loopsr.weights``).
+    """
+    fixed = {item.name for item in (*graph.input, *graph.output)}
+    values = dict.fromkeys(name for node in graph.node for name in (*node.input, *node.output))
+    names = [name for name in values if name and name not in fixed and not name.startswith(STEP)]
+    rename(graph, {name: f"{number:x}" for number, name in enumerate(names)})

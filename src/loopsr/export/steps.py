@@ -42,7 +42,7 @@ def name_steps(graph: Any, pictures: list[str]) -> None:
             )
     _prune(graph, needed, pictures[-1])
     names |= {item.name: item.name.removeprefix(WRAPPED) for item in graph.initializer}
-    _rename(graph, names)
+    rename(graph, names)
 
 
 def _ancestors(maker: dict[str, Any], name: str) -> set[str]:
@@ -90,7 +90,8 @@ def _prune(graph: Any, needed: set[str], picture: str) -> None:
         items.extend(kept)
 
 
-def _rename(graph: Any, names: dict[str, str]) -> None:
+def rename(graph: Any, names: dict[str, str]) -> None:
+    """Give values, and tensors, of an ``onnx.GraphProto`` other names."""
     for node in graph.node:
         for values in (node.input, node.output):
             values[:] = [names.get(name, name) for name in values]

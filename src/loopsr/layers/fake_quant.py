@@ -31,6 +31,17 @@ _SEEN = 50_000  # values that calibration looks at, a batch and layer
 _SHARES = 24  # steps that calibration tries
 
 
+def int8_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole numbers, -127 to 127, near ``weight`` (OIHW), and their step, one an output channel.
+
+    Applied to what they are, it gives the same again: the last bits of a step are zero, so that 127
+    steps are a float without rounding.
+    """
+    step = weight.flatten(1).abs().amax(1).clamp(min=1e-12) / 127
+    step = (step.view(torch.int32) & ~0xFFF).view(torch.float32).view(-1, 1, 1, 1)
+    return (weight / step).round().clamp(-127, 127), step
+
+
 class FakeQuantConv(Conv):
     """A ``Conv``, with a ReLU or without, whose weights and features are on grids.
 
@@ -184,10 +195,14 @@ class FakeQuantised(nn.Module):
 
     @torch.no_grad()
     def shorten(self) -> None:
-        """Round all weights of the plain layers to float16, as small files store them."""
+        """Round the weights of the plain layers too, as small files store them (``int8_weight``).
+
+        What they compute stays floating point.
+        """
         for module in self.network.modules():
             if isinstance(module, nn.Conv2d) and not isinstance(module, FakeQuantConv):
-                module.weight.copy_(module.weight.half())
+                whole, step = int8_weight(module.weight)
+                module.weight.copy_(whole * step)
 
     def layers(self) -> dict[str, FakeQuantConv]:
         """The layers on grids, by their name in the network."""

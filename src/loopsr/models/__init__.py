@@ -21,7 +21,6 @@ from loopsr.errors import UnknownNameError, UsageError
 # One line a network; the key is what a model card calls `network`.
 NETWORKS: dict[str, str] = {
     "loop": "loopsr.models.loop:Loop",
-    "loopnext": "loopsr.models.loopnext:LoopNeXt",
     "lrn": "loopsr.models.lrn:LRN",
 }
 

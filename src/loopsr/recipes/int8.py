@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 
 from loopsr.recipes import finish
-from loopsr.recipes.loop import goes_on_from
 from loopsr.train.recipe import Recipe
 
 
@@ -20,9 +19,10 @@ def recipe(*, scale: int, size: str = "") -> Recipe:
     """Settings of the weights ``loop-xN.int8``, ``loop-s-xN.int8`` and ``loop-xs-xN.int8``."""
     whole = finish.recipe(scale=scale, size=size)
     return dataclasses.replace(
-        goes_on_from(whole, whole.name),
+        whole,
         name=f"{whole.name}.int8",
         description=f"{whole.description[:-1]}; its hidden layers compute in 8-bit integers.",
+        warm_start=whole.name,
         quantize="int8",
         optim=dataclasses.replace(whole.optim, learning_rate=5e-4, other_learning_rate=3e-4),
         beyond=0,

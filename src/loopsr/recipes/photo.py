@@ -17,9 +17,10 @@ def recipe(*, scale: int) -> Recipe:
     """Settings of the weights ``loop-xN.photo``."""
     plain = loop.recipe(scale=scale)
     return dataclasses.replace(
-        loop.goes_on_from(plain, plain.name),
+        plain,
         name=f"{plain.name}.photo",
         description="As loop, trained on blur, noise, several resizes and JPEG in random order.",
+        warm_start=plain.name,
         degradation="photo",
         variants=8,
         # The more detailed of two crops would be the noisier one.

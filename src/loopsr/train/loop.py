@@ -67,7 +67,7 @@ def train(
     ``hr`` are folders of sharp pictures, ``valid`` those that choose between runs (without any, a
     few pictures are held out). ``resident`` keeps all pictures on the device: without say on a GPU
     only. ``compiled`` compiles the step, and captures it on one GPU; without say that is done on a
-    GPU, and on a CPU the units of ``loopnext`` are compiled where there is a C++ compiler.
+    GPU, and on a CPU the units of ``loop`` are compiled where there is a C++ compiler.
     ``report`` gets what is appended to ``log.jsonl``. Raises ``TrainingError`` for a loss that is
     not finite or a run of another recipe in ``out``.
     """
