@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+
+from loopsr.export.package import rewrite_card
+from loopsr.weights import catalogue
 
 from .conftest import Loopsr
 
@@ -37,6 +42,17 @@ def test_the_card_of_one(loopsr: Loopsr) -> None:
     unknown = loopsr("models", "loop-x5")
     assert unknown.returncode == 2
     assert b"did you mean" in unknown.stderr
+
+
+def test_each_run_of_a_training_has_a_line(loopsr: Loopsr, tmp_path: Path) -> None:
+    shutil.copy(loopsr.weights / "loop-x2.onnx", tmp_path)
+    card = catalogue.read_card(tmp_path / "loop-x2.onnx")
+    runs = [{"steps": 5, "recipe": {"batch": 8}}, {"steps": 6}]
+    rewrite_card(tmp_path, dataclasses.replace(card, training={"before": runs, "steps": 7}))
+    lines = loopsr("models", tmp_path / "loop-x2.onnx").stdout.decode().splitlines()
+    first = lines.index("training") + 1
+    assert lines[first] == "  before       recipe batch 8, steps 5"
+    assert [line.strip() for line in lines[first + 1 : first + 3]] == ["steps 6", "steps        7"]
 
 
 def test_doctor(loopsr: Loopsr) -> None:

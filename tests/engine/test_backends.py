@@ -33,9 +33,10 @@ from loopsr.errors import (
 from loopsr.weights import catalogue
 
 # The most that a value may differ from float64, in shares of white, and the root mean square of all
-# differences. Measured: float32 6e-6 and 6e-7, bfloat16 5e-3 and 1.1e-3, see
-# docs/guide/speed.md. `lrn` adds nothing to its input, so it keeps no more than bfloat16 has. int8 is compared with the same grids in float64: where float32 rounds a
-# feature to the neighbouring step, what follows differs; 5e-3 and 1e-4 were measured.
+# differences. Measured: float32 6e-6 and 6e-7, bfloat16 5e-3 and 1.1e-3, see docs/guide/speed.md.
+# `lrn` adds nothing to its input, so it keeps no more than bfloat16 has. int8 is compared with the
+# same grids in float64: where float32 rounds a feature to the neighbouring step, what follows
+# differs; 5e-3 and 1e-4 were measured.
 BOUNDS = {
     ("float32", "loop"): (2e-5, 2e-6),
     ("float32", "lrn"): (2e-5, 2e-6),

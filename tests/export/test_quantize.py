@@ -70,7 +70,7 @@ def test_the_file_computes_what_the_network_does(small: Any) -> None:
 
 
 def grids(graph: Any) -> dict[str, list[str]]:
-    """The tensors of a graph by what they hold: steps and zeros of features, and those of layers."""
+    """The names of tensors by what they hold: grids of features, and those of layers."""
     tensors = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
     found: dict[str, list[str]] = {}
     for node in graph.node:

@@ -20,7 +20,6 @@ from loopsr.layers.fake_quant import (
     best_grid,
     int8_weight,
     on_grid,
-    step_of,
 )
 
 PARTS = ("widen", "narrow")

@@ -19,7 +19,6 @@ from loopsr.train.health import revive, watch_channels
 from loopsr.train.loop import train
 from loopsr.train.validate import Pixels, to_tensor
 
-
 SMALL = {"scale": 2, "width": 8, "own": 1, "depth": 1, "iters": 2}
 
 

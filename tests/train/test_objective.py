@@ -27,7 +27,8 @@ RECIPE = Recipe(
     network_config={"width": 4, "own": 1, "depth": 1, "iters": 2},
     scale=2,
     loss=LossSettings(luma=1.0, supervision=(0.3, 1.0)),
-    optim=OptimSettings(learning_rate=1e-3),  # Muon makes whole steps of the last bits of small ones
+    # At the full rate Muon would make large steps of the last bits of small gradients.
+    optim=OptimSettings(learning_rate=1e-3),
     steps=4,
     batch=2,
     patch=8,

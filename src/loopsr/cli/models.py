@@ -96,7 +96,7 @@ def _score(record: dict[str, Any], name: str) -> str:
 
 
 def _card_text(record: dict[str, Any]) -> str:
-    """One fact a line; nested facts are indented, empty ones left out."""
+    """One fact a line; nested facts are indented, of several each has a line; no empty ones."""
     lines = []
     for key, value in record.items():
         label = f"{key.replace('_', ' '):14} "
@@ -104,7 +104,10 @@ def _card_text(record: dict[str, Any]) -> str:
             continue
         if isinstance(value, dict):
             lines.append(label.rstrip())
-            lines += [f"  {inner:12} {_plain(content)}" for inner, content in value.items()]
+            for inner, content in value.items():
+                records = isinstance(content, list) and all(isinstance(c, dict) for c in content)
+                for number, row in enumerate(content if records else [content]):
+                    lines.append(f"  {'' if number else inner:12} {_plain(row)}")
         else:
             lines.append(label + _plain(value))
     return "\n".join(lines)

@@ -18,9 +18,7 @@ SIZES = {
     "s": {"width": 32, "own": 1, "depth": 1, "iters": 3},
     "xs": {"width": 16, "own": 2, "depth": 1, "iters": 2},
 }
-DESCRIPTION = (
-    "Own and shared units, depthwise and 1x1, run {iters} times, over a bilinear picture."
-)
+DESCRIPTION = "Own and shared units, depthwise and 1x1, run {iters} times, over a bilinear picture."
 
 
 def recipe(*, scale: int, size: str = "") -> Recipe:
