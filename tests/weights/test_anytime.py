@@ -80,10 +80,11 @@ def test_every_step_pays_and_one_more_does_no_harm(name: str) -> None:
     assert grows(found), found
 
 
-def test_control_a_step_that_forgets_is_noticed() -> None:
+def test_control_a_step_that_spoils_is_noticed() -> None:
     network: Any = load(stepwise()[0])
     with torch.no_grad():
-        network.gain.zero_()
+        for unit in network.own[-1]:
+            unit.narrow.weight.mul_(-1)
     assert not grows(scores(network))
 
 
