@@ -77,7 +77,7 @@ PIPELINES: dict[str, tuple[Step, ...]] = {
         (
             "photo",
             {
-                "clean": 1.0,
+                "clean": 0.5,
                 "blur": [0.1, 0.7],
                 "noise": [0.5, 8.0],
                 "peak": [150.0, 5000.0],
@@ -126,12 +126,11 @@ def draw_photo(
 ) -> tuple[Step, ...]:
     """Draw the steps of one photograph's fate: blur, noise, resize and JPEG in random order.
 
-    With the chance ``clean / scale`` only bicubic, so that a network stays good at what needs no
-    repair; the more is lost by reducing, the less a repair can spoil.
+    With the chance ``clean`` only bicubic, so that a network stays good at what needs no repair.
     ``blur`` is in pixels of the small picture, ``noise`` in its levels (0..255), ``peak`` in
     photons of its white; before the resize they are made stronger, to come out alike.
     """
-    if rng.random() < clean / scale:
+    if rng.random() < clean:
         return (("bicubic", {}),)
     names = ["blur", "noise", "resize", "jpeg"]
     order = [names[i] for i in rng.permutation(len(names))]
