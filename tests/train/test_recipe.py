@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from loopsr.recipes import RECIPES, find_recipe
 from loopsr.train.checkpoint import averaged_network, save_tensors, warm_start
 from loopsr.train.loop import CHECKPOINT, train
 from loopsr.train.recipe import Recipe, override
+from loopsr.weights import catalogue
 
 BASE = Recipe(name="a", network="lrn", scale=2)
 
@@ -102,6 +104,17 @@ def test_three_steps_of_each_recipe(name: str, pictures: Path, tmp_path: Path) -
     assert (saved, state["step"]) == (recipe, 3)
     weights = zip(network.parameters(), done.network.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in weights)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if "finish" not in name])
+def test_what_ships_is_what_a_recipe_builds(name: str) -> None:
+    recipe = find_recipe(name)
+    if recipe.name not in catalogue.names():  # only some twins in 8-bit integers ship
+        assert recipe.quantize
+        return
+    built: Any = create(recipe.network, scale=recipe.scale, **recipe.network_config)
+    card = catalogue.card(recipe.name)
+    assert (card.network, card.config) == (recipe.network, built.config())
 
 
 def test_warm_start_from_another_scale(pictures: Path, tmp_path: Path) -> None:

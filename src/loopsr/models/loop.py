@@ -8,10 +8,11 @@ A step is a chain of units: first ``own`` ones, which only this step has, then `
 all steps share. In a unit (``layers.unit``) a depthwise kernel looks around, two 1x1 ones widen and
 narrow. For the weights of one dense 3x3 convolution there are almost two units, each of which sees
 twice as far (docs/log.md has the runs that chose it). As every unit adds to what is there, a
-picture can be made of the stream after any step, as VDSR does of the last (Kim et al., arXiv
-1511.04587), over the interpolated input.
-In 8-bit integers (``layers.fake_quant``) the 1x1 kernels are whole numbers; the depthwise ones are
-not, as ONNX Runtime takes over twice as long for them in integers as in float32.
+picture can be made of the stream after any step. The residual over an interpolated input is that of
+VDSR (Kim et al., arXiv 1511.04587).
+
+In 8-bit integers (``layers.fake_quant``) compute the 1x1 kernels only, not the depthwise ones, for
+which ONNX Runtime takes over twice as long in integers as in float32.
 """
 
 from __future__ import annotations
