@@ -128,7 +128,11 @@ def test_a_twin_that_differs_is_not_installed(
 def test_weights_that_ship_reproduce_their_golden_tensors(name: str) -> None:
     lr, expected = read_golden(catalogue.FOLDER / "golden" / f"{name}.safetensors")
     gap = np.abs(twin.run_onnx(catalogue.onnx_path(name), lr) - expected)
-    if catalogue.is_int8(name):  # another order of sums may round a feature to another step
-        assert np.sqrt(np.mean(gap**2)) <= 2e-3
+    if catalogue.is_int8(name):
+        # Another order of sums may round a feature to another step, and all that sees it differs.
+        # The network is known by what it is nearest to: much nearer than its relative in float32.
+        relative = name.removesuffix(catalogue.INT8_TAG)
+        other = np.abs(twin.run_onnx(catalogue.onnx_path(relative), lr) - expected)
+        assert np.sqrt(np.mean(gap**2)) <= np.sqrt(np.mean(other**2)) / 10
     else:
         assert gap.max() <= 1e-4
