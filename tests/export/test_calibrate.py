@@ -70,6 +70,7 @@ def test_useless_steps_are_left_out() -> None:
     rule = find_rule([with_bicubic(made(seed=1, gains=(0.5, 0.0, 0.0)))])
     assert rule["stops"] == [0, 2]
     assert len(rule["psnr"]) == 4
+    assert find_rule([made(seed=1, gains=(0.5,))], stops=[]).keys() == {"psnr", "pictures"}
     # Nothing is saved where bicubic is worse everywhere.
     assert "stops" not in find_rule([made(seed=1, gains=(0.5,))], loss=0.001)
 
@@ -99,6 +100,10 @@ def test_the_command_writes_both_files(tmp_path: Path, capsys: pytest.CaptureFix
         assert written.rule.stops == (1, 3)
     assert main([str(path), "--hr", str(tmp_path / "hr"), "--stops", "3,1"]) == 2
     assert "in order" in capsys.readouterr().err
+    assert main([*arguments[:-1], "few"]) == 2
+    assert "--stops is 'few', expected such as 0,3 or none" in capsys.readouterr().err
+    assert main([*arguments[:-1], "none"]) == 0
+    assert catalogue.read_card(path).rule is None
 
 
 def test_cells_that_cost_less_with_more_detail() -> None:

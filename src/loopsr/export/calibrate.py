@@ -88,13 +88,14 @@ def find_rule(
     """What ``ModelCard.steps`` holds, without the side of a cell.
 
     ``stops`` None: 0, which is bicubic, or as many steps as are of use, so that nothing has to run
-    on whole tiles; no rule where that saves nothing. ``loss`` in dB is met as a mean over pictures.
+    on whole tiles; no rule where that saves nothing. Empty: none at all, for a network that takes
+    no longer than choosing does. ``loss`` in dB is met as a mean over pictures.
     """
     count = len(cells[0].errors)
     psnr = [float(np.mean([c.psnr(c.errors[step]) for c in cells])) for step in range(1, count)]
     found: dict[str, Any] = {"psnr": [round(db, 3) for db in psnr], "pictures": len(cells)}
     if stops is not None:
-        return found | (_search(cells, stops, loss) or {})
+        return found | (_search(cells, stops, loss) or {} if stops else {})
     last = 1 + next(i for i, db in enumerate(psnr) if db >= max(psnr) - _USELESS)
     rule = _search(cells, [0, last], loss)
     return found | (rule if rule and rule["mean"] < last else {})
@@ -191,14 +192,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--hr", nargs="+", required=True, help="folders of training pictures")
     parser.add_argument("--loss", type=float, default=LOSS, help=f"dB  [{LOSS}]")
     parser.add_argument("--cell", type=int, default=CELL, help=f"side, in input pixels  [{CELL}]")
-    parser.add_argument("--stops", help="such as 1,2,4  [0 and the last]")
+    parser.add_argument("--stops", help="such as 1,2,4, or none  [0 and the last]")
     parser.add_argument("--most", type=int, default=200, help="pictures, evenly chosen  [200]")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--dry-run", action="store_true", help="print, write nothing")
     options = parser.parse_args(argv)
     try:
         card, path = catalogue.find(options.model)
-        stops = [int(stop) for stop in options.stops.split(",")] if options.stops else None
+        stops = None if options.stops is None else _stops(options.stops)
         if card.iters is None or (stops and not _fit(stops, card.iters)):
             raise UsageError(f"{card.name} runs up to {card.iters} steps; pass --stops in order")
         pictures = find_pictures(options.hr)
@@ -212,6 +213,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     print(json.dumps({"name": card.name, **steps}))
     return 0
+
+
+def _stops(text: str) -> list[int]:
+    try:
+        return [] if text == "none" else [int(stop) for stop in text.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--stops is {text!r}, expected such as 0,3 or none") from error
 
 
 def _fit(stops: Sequence[int], iters: int) -> bool:
