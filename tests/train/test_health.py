@@ -19,13 +19,13 @@ from loopsr.train.health import revive, watch_channels
 from loopsr.train.loop import train
 from loopsr.train.validate import Pixels, to_tensor
 
-SMALL = {"scale": 2, "width": 8, "own": 1, "depth": 1, "iters": 2}
+SMALL = {"width": 8, "own": 1, "depth": 1, "iters": 2}
 
 
 def dying(channels: int) -> torch.nn.Module:
     """A network of 2 steps of 2 units, the shared one with this many dead channels of its 16."""
     torch.manual_seed(0)
-    network = create("loop", **SMALL)
+    network = create("loop", scale=2, **SMALL)
     with torch.no_grad():
         for unit in (network.own[0][0], network.own[1][0], network.cell[0]):
             unit.widen.bias.fill_(5)
@@ -75,7 +75,7 @@ def test_a_dead_network_is_said_in_log_and_warning(
     save_tensors(tmp_path / "dead.safetensors", dying(14).state_dict(), {})
     recipe = dataclasses.replace(
         find_recipe("loop_xs_x2"),
-        network_config={key: value for key, value in SMALL.items() if key != "scale"},
+        network_config=SMALL,
         steps=1,
         batch=1,
         patch=8,
@@ -92,7 +92,7 @@ def test_a_dead_network_is_said_in_log_and_warning(
 
 
 def test_dead_channels_begin_anew_and_no_other() -> None:
-    network, fresh = dying(3), create("loop", **SMALL)
+    network, fresh = dying(3), create("loop", scale=2, **SMALL)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     pictures = [np.full((6, 7, 3), 90, np.uint8)]
     assert revive(network, fresh, [to_tensor(picture[None]) for picture in pictures]) == 3
@@ -111,7 +111,7 @@ def test_a_run_revives_what_it_begins_from(
     save_tensors(tmp_path / "dead.safetensors", dying(14).state_dict(), {})
     recipe = dataclasses.replace(
         find_recipe("loop_xs_x2"),
-        network_config={key: value for key, value in SMALL.items() if key != "scale"},
+        network_config=SMALL,
         steps=1,
         batch=1,
         patch=8,

@@ -105,12 +105,18 @@ def _card_text(record: dict[str, Any]) -> str:
         if isinstance(value, dict):
             lines.append(label.rstrip())
             for inner, content in value.items():
-                records = isinstance(content, list) and all(isinstance(c, dict) for c in content)
-                for number, row in enumerate(content if records else [content]):
-                    lines.append(f"  {'' if number else inner:12} {_plain(row)}")
+                first, *more = _rows(content)
+                lines.append(f"  {inner:12} {_plain(first)}")
+                lines += [f"  {'':12} {_plain(row)}" for row in more]
         else:
             lines.append(label + _plain(value))
     return "\n".join(lines)
+
+
+def _rows(value: Any) -> list[Any]:
+    """What of ``value`` has a line of its own: each of several records, else all of it."""
+    records = isinstance(value, list) and value and all(isinstance(row, dict) for row in value)
+    return value if records else [value]
 
 
 def _plain(value: Any) -> str:

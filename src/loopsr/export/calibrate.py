@@ -95,7 +95,8 @@ def find_rule(
     psnr = [float(np.mean([c.psnr(c.errors[step]) for c in cells])) for step in range(1, count)]
     found: dict[str, Any] = {"psnr": [round(db, 3) for db in psnr], "pictures": len(cells)}
     if stops is not None:
-        return found | (_search(cells, stops, loss) or {} if stops else {})
+        rule = _search(cells, stops, loss) if stops else None
+        return found | (rule or {})
     last = 1 + next(i for i, db in enumerate(psnr) if db >= max(psnr) - _USELESS)
     rule = _search(cells, [0, last], loss)
     return found | (rule if rule and rule["mean"] < last else {})

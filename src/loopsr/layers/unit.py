@@ -1,4 +1,4 @@
-"""The residual unit that the large network is a loop of."""
+"""The residual unit that ``loop`` is a loop of."""
 
 from __future__ import annotations
 
