@@ -17,6 +17,7 @@ from loopsr.recipes import find_recipe
 from loopsr.train.checkpoint import save_tensors
 from loopsr.train.health import revive, watch_channels
 from loopsr.train.loop import train
+from loopsr.train.recipe import Recipe
 from loopsr.train.validate import Pixels, to_tensor
 
 SMALL = {"width": 8, "own": 1, "depth": 1, "iters": 2}
@@ -32,6 +33,18 @@ def dying(channels: int) -> torch.nn.Module:
         network.cell[0].widen.bias[:channels] = -50
         network.cell[0].widen.weight[:channels] = 0
     return network
+
+
+def one_step(weights: Path) -> Recipe:
+    """A run of one step of the network of ``dying`` that begins from a file."""
+    return dataclasses.replace(
+        find_recipe("loop_xs_x2"),
+        network_config=SMALL,
+        steps=1,
+        batch=1,
+        patch=8,
+        warm_start=str(weights),
+    )
 
 
 def silent_channels(network: torch.nn.Module, pictures: list[Pixels]) -> tuple[int, int]:
@@ -73,14 +86,7 @@ def test_a_dead_network_is_said_in_log_and_warning(
     pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     save_tensors(tmp_path / "dead.safetensors", dying(14).state_dict(), {})
-    recipe = dataclasses.replace(
-        find_recipe("loop_xs_x2"),
-        network_config=SMALL,
-        steps=1,
-        batch=1,
-        patch=8,
-        warm_start=str(tmp_path / "dead.safetensors"),
-    )
+    recipe = one_step(tmp_path / "dead.safetensors")
     with caplog.at_level(logging.WARNING, "loopsr"):
         train(recipe, hr=[pictures], out=tmp_path / "run", threads=1, device="cpu", compiled=False)
     assert json.loads((tmp_path / "run" / "log.jsonl").read_text())["silent"] == 28
@@ -109,15 +115,7 @@ def test_a_run_revives_what_it_begins_from(
     pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     save_tensors(tmp_path / "dead.safetensors", dying(14).state_dict(), {})
-    recipe = dataclasses.replace(
-        find_recipe("loop_xs_x2"),
-        network_config=SMALL,
-        steps=1,
-        batch=1,
-        patch=8,
-        warm_start=str(tmp_path / "dead.safetensors"),
-        revive=True,
-    )
+    recipe = dataclasses.replace(one_step(tmp_path / "dead.safetensors"), revive=True)
     with caplog.at_level(logging.INFO, "loopsr"):
         train(recipe, hr=[pictures], out=tmp_path / "run", threads=1, device="cpu", compiled=False)
     assert "14 channels that nothing excited begin anew" in caplog.text
