@@ -107,7 +107,6 @@ def open_stepwise(
     runtime: Any = importlib.import_module("onnxruntime")
     parts = cut_parts(onnx_bytes(card, path, None), stops[0], stops[1:], file=str(path))
     options = session_options(runtime, threads)
-    options.enable_mem_pattern = False  # it remembers every size, and pieces have many
 
     def load(data: bytes) -> Any:
         return runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -125,6 +124,9 @@ def session_options(runtime: Any, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL
+    # It keeps a plan of the memory for every size of input, and tiles have several: up to twice as
+    # much memory (tests/engine/test_memory.py).
+    options.enable_mem_pattern = False
     # Left spinning between two tiles, the threads would take the cores from the encoder.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
