@@ -41,6 +41,20 @@ def test_the_twin_computes_the_same_at_any_size(shipped) -> None:
     assert twin.parity(network, paths["onnx"], sizes=sizes) <= twin.TOLERANCE
 
 
+def test_steps_that_repeat_another_have_their_weights_once(tmp_path: Path) -> None:
+    size = {"scale": 2, "width": 8, "own": 2, "depth": 1}
+    files = []
+    for steps in ({"iters": 2}, {"iters": 4, "distinct": 2}):
+        network = create("loop", **size, **steps)
+        card = package.make_card(network, name=f"loop-{steps['iters']}", kind="loop")
+        paths = package.write_package(network, tmp_path, card=card)  # checks parity at every step
+        tensors = {t.name: t.dims for t in onnx.load(paths["onnx"]).graph.initializer}
+        files.append(sum(int(np.prod(shape)) for shape in tensors.values() if len(shape) == 4))
+        assert card.halo == 1 + card.iters * 3 * 2
+        assert card.halo_per_step == 3 * 2
+    assert files[0] == files[1]
+
+
 def test_control_one_changed_weight_is_noticed(shipped, tmp_path: Path) -> None:
     network, _, paths = shipped
     model = onnx.load(paths["onnx"])

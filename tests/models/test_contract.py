@@ -183,6 +183,23 @@ def test_loop_steps_have_weights_of_their_own() -> None:
     assert len(network.hidden_weights()) == 2 * 4
 
 
+def test_loop_steps_after_the_distinct_ones_repeat_the_last() -> None:
+    torch.manual_seed(4)
+    size = {"scale": 2, "width": 8, "own": 1, "depth": 1}
+    short = models.create("loop", **size, iters=2)
+    long = models.create("loop", **size, iters=3, distinct=2)
+    long.load_state_dict(short.state_dict())  # no more weights
+    x = torch.rand(1, 3, 9, 9)
+    with torch.no_grad():
+        assert torch.equal(long(x), short(x, iters=3))
+        assert not torch.equal(long(x), short(x))
+    assert (long.halo, short.halo) == (1 + 3 * 2 * 2, 1 + 2 * 2 * 2)
+    assert long.config() == short.config() | {"iters": 3, "distinct": 2}
+    assert models.create("loop", **size, iters=2, distinct=2).config() == short.config()
+    with pytest.raises(UsageError, match="distinct is 3, expected 1 to 2"):
+        models.create("loop", **size, iters=2, distinct=3)
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_lrn_begins_as_nearest_neighbours(scale: int) -> None:
     x = torch.rand(1, 3, 6, 5)

@@ -5,7 +5,8 @@
     image_t = shuffle(tail(f)) + bilinear(x)                      1x1, width -> 3 scale^2
 
 A step is a chain of units: first ``own`` ones, which only this step has, then ``depth`` ones that
-all steps share. In a unit (``layers.unit``) a depthwise kernel looks around, two 1x1 ones widen and
+all steps share. Steps after the first ``distinct`` ones run the own units of the last of these. In
+a unit (``layers.unit``) a depthwise kernel looks around, two 1x1 ones widen and
 narrow. For the weights of one dense 3x3 convolution there are almost two units, each of which sees
 twice as far (docs/log.md has the runs that chose it). As every unit adds to what is there, a
 picture can be made of the stream after any step. The residual over an interpolated input is that of
@@ -40,15 +41,17 @@ class Loop(nn.Module):
         own: int = 4,
         depth: int = 2,
         iters: int = 3,
+        distinct: int | None = None,
         kernel: int = 5,
         expansion: int = 2,
     ) -> None:
         """Build with fresh weights.
 
         ``width`` is in channels, ``own`` and ``depth`` count the units of a step that it has alone
-        and that it shares, ``iters`` the steps, ``kernel`` is the side of the depthwise kernels,
-        ``expansion`` how many times as many channels a unit has inside. Raises ``UsageError`` for
-        a number below 1 (``own``: below 0), an even ``kernel`` or a scale outside 2 to 4.
+        and that it shares, ``iters`` the steps, ``distinct`` those with units of their own (None:
+        all), ``kernel`` is the side of the depthwise kernels, ``expansion`` how many times as many
+        channels a unit has inside. Raises ``UsageError`` for a number below 1 (``own``: below 0),
+        ``distinct`` above ``iters``, an even ``kernel`` or a scale outside 2 to 4.
         """
         super().__init__()
         if scale not in (2, 3, 4):
@@ -58,12 +61,16 @@ class Loop(nn.Module):
                 f"width {width}, own {own}, depth {depth}, iters {iters}, expansion {expansion}: "
                 "each must be at least 1, own at least 0"
             )
+        if distinct is not None and not 1 <= distinct <= iters:
+            raise UsageError(f"distinct is {distinct}, expected 1 to {iters}, the number of iters")
         if kernel < 1 or kernel % 2 == 0:
             raise UsageError(f"kernel is {kernel}, an odd side was expected; pass 3 or 5")
         self.scale = scale
         self.iters = iters
         self._config = {"width": width, "own": own, "depth": depth, "iters": iters}
         self._config |= {"kernel": kernel, "expansion": expansion}
+        if distinct not in (None, iters):
+            self._config["distinct"] = distinct
 
         def units(count: int) -> nn.ModuleList:
             return nn.ModuleList(
@@ -71,7 +78,7 @@ class Loop(nn.Module):
             )
 
         self.head = nn.Conv2d(3, width, 3, padding=1)
-        self.own = nn.ModuleList(units(own) for _ in range(iters))
+        self.own = nn.ModuleList(units(own) for _ in range(distinct or iters))
         self.cell = units(depth)
         self.tail = nn.Conv2d(width, 3 * scale**2, 1)
         # The tail starts near zero, so that the first picture is the bilinear one.
@@ -81,8 +88,8 @@ class Loop(nn.Module):
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def _chain(self, step: int) -> Iterator[Unit]:
-        """The units of step 0, 1, ...; beyond the trained ones those of the last."""
-        yield from cast(Iterable[Unit], self.own[min(step, self.iters - 1)])
+        """The units of step 0, 1, ...; its own ones are at most those of the last ``distinct``."""
+        yield from cast(Iterable[Unit], self.own[min(step, len(self.own) - 1)])
         yield from cast(Iterable[Unit], self.cell)
 
     @property

@@ -14,10 +14,11 @@ from loopsr.train.recipe import LossSettings, OptimSettings, Recipe
 
 # size -> arguments of the network; all of them take small steps rather than one large one
 SIZES = {
-    "": {"width": 32, "own": 4, "depth": 2, "iters": 3},
+    "": {"width": 32, "own": 4, "depth": 2, "iters": 4, "distinct": 3},
     "s": {"width": 32, "own": 1, "depth": 1, "iters": 3},
     "xs": {"width": 16, "own": 2, "depth": 1, "iters": 2},
 }
+_SUPERVISION = (0.05, 0.1, 0.2, 1.0)  # of the last steps
 DESCRIPTION = "Own and shared units, depthwise and 1x1, run {iters} times, over a bilinear picture."
 
 
@@ -32,7 +33,7 @@ def recipe(*, scale: int, size: str = "") -> Recipe:
         network_config=config,
         data=PICTURES,
         description=DESCRIPTION.format(**config),
-        loss=LossSettings(name="l1", luma=1.0, supervision=(0.1, 0.2, 1.0)[-config["iters"] :]),
+        loss=LossSettings(name="l1", luma=1.0, supervision=_SUPERVISION[-config["iters"] :]),
         optim=OptimSettings(name="muon", learning_rate=5e-3, other_learning_rate=2e-3),
         choices=2,
         colours=True,
