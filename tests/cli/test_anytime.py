@@ -12,7 +12,7 @@ import pytest
 import pyvips
 import torch
 
-from loopsr import models
+from loopsr import Upscaler, models
 from loopsr.engine.heatmap import draw, palette
 from loopsr.engine.stepmap import StepMap
 from loopsr.export.package import make_card, write_package
@@ -66,6 +66,20 @@ def test_steps_are_told(
     run = loopsr("upscale", "half.png", "-m", model, "-o", "large.png", "--json", *options)
     result = told(run)
     assert (result["steps"], result["bicubic"]) == (steps, 0.0)
+
+
+def test_self_ensemble(loopsr: Loopsr, half: Path, model: Path) -> None:
+    options = ["upscale", "half.png", "-m", model, "--json"]
+    assert told(loopsr(*options, "-o", "one.png", "--quality", "best"))["steps"] == 3.0
+    assert told(loopsr(*options, "-o", "mean.png", "--self-ensemble"))["steps"] == 3.0
+    one, mean, source = (
+        pyvips.Image.new_from_file(name).numpy() for name in ("one.png", "mean.png", "half.png")
+    )
+    assert np.array_equal(mean, Upscaler(model, self_ensemble=True)(source))
+    assert not np.array_equal(mean, one)
+    run = loopsr("upscale", "half.png", "--self-ensemble", "--time-limit", "5s")
+    assert run.returncode == 2
+    assert b"self_ensemble and a deadline contradict" in run.stderr
 
 
 def test_the_map_shows_where_steps_were_taken(loopsr: Loopsr, half: Path, model: Path) -> None:

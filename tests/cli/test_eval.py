@@ -56,6 +56,16 @@ def test_json_lists_every_picture_and_the_mean(data: Path) -> None:
     assert [line["parameters"] for line in lines[2:4]] == [None, 57175]
 
 
+def test_self_ensemble_has_a_name_of_its_own(data: Path) -> None:
+    line = ("bicubic", "loop-x2", "--data", data, "--scale", 2, "--json")
+    plain, mean = (
+        [json.loads(text) for text in run(*line, *more).stdout.splitlines()]
+        for more in ((), ("--self-ensemble",))
+    )
+    assert [row["model"] for row in mean] == 3 * ["bicubic"] + 3 * ["loop-x2+"]
+    assert [row["psnr_y"] for row in mean[:3]] == [row["psnr_y"] for row in plain[:3]]
+
+
 def test_csv(data: Path) -> None:
     result = run("lanczos", "--data", data, "--scale", 3, "--csv")
     rows = list(csv.DictReader(io.StringIO(result.stdout)))

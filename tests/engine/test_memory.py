@@ -11,14 +11,14 @@ import pytest
 
 from loopsr.card import StepRule
 from loopsr.engine.adaptive import adaptive_memory
-from loopsr.engine.plan import BYTES_PER_PIXEL
+from loopsr.engine.plan import BYTES_PER_PIXEL, stage_memory
 from loopsr.weights import catalogue
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="counts resident memory as Linux does"
 )
 
-SIDE = 256
+SIDE = 240
 HEAD = """
 import json, re, sys
 from pathlib import Path
@@ -26,6 +26,7 @@ import numpy as np
 from loopsr.card import StepRule
 from loopsr.engine.adaptive import Adaptive
 from loopsr.engine.backends import open_backend, open_stepwise
+from loopsr.engine.ensemble import SelfEnsemble
 from loopsr.weights import catalogue
 
 path, side = Path(sys.argv[1]), int(sys.argv[2])
@@ -36,10 +37,13 @@ pixels = np.random.rand(1, 3, side, side).astype(np.float32)
 """
 MEASURE = """
 backend = open_backend("onnxruntime", card, path, threads=2)
+if sys.argv[3:] == ["ensemble"]:
+    backend = SelfEnsemble(backend)
 backend.run(pixels[:, :, :8, :8].copy())
+tall = pixels.reshape(1, 3, side * 4 // 3, side * 3 // 4)
 before = peak()
-backend.run(pixels)
-backend.run(pixels)
+for window in (tall, tall.swapaxes(2, 3), pixels):  # tiles have several sizes
+    backend.run(np.ascontiguousarray(window))
 print((peak() - before) // side**2)
 """
 ADAPTIVE = """
@@ -76,6 +80,16 @@ def test_of_the_papers_network(weights: Path) -> None:
 def test_of_what_ships(name: str) -> None:
     network = catalogue.card(name).network
     assert bytes_per_pixel(catalogue.onnx_path(name)) <= BYTES_PER_PIXEL[network]
+
+
+@pytest.mark.parametrize("name", ["loop-x2", "loop-x4"])
+def test_of_a_self_ensemble(name: str) -> None:
+    card = catalogue.card(name)
+    size = (4000, 3000)
+    once, mean = (stage_memory(card, *size, (SIDE, SIDE), runs=runs) for runs in (1, 8))
+    window = (SIDE + 2 * card.halo) ** 2
+    measured = bytes_per_pixel(catalogue.onnx_path(name), "ensemble")
+    assert measured <= BYTES_PER_PIXEL["loop"] + (mean - once) / window
 
 
 @pytest.mark.parametrize("stops", [(0, 2), (1, 2), (1, 2, 6)])

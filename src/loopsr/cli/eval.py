@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     help="Where the sets lie that --data names.  [default: $LOOPSR_DATA]",
 )
 @click.option("--scale", required=True, type=click.IntRange(2, 8), help="Enlargement.")
+@click.option(
+    "--self-ensemble", is_flag=True, help="The mean over 8 turns of each picture; named MODEL+."
+)
 @click.option("--lpips", is_flag=True, help="Measure LPIPS too; needs the extra lpips.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.")
 @click.option("--each", is_flag=True, help="Show every picture, not only the means.")
@@ -46,6 +49,7 @@ def command(
     data: tuple[str, ...],
     data_root: str | None,
     scale: int,
+    self_ensemble: bool,
     lpips: bool,
     threads: int | None,
     each: bool,
@@ -75,7 +79,10 @@ def command(
     folders = {name: find_set(name, root=data_root) for name in data}
     _check_models(models)
     # All are opened before the first is measured: a wrong name is told at once.
-    opened = [open_model(model, scale=scale, threads=threads) for model in models]
+    opened = [
+        open_model(model, scale=scale, threads=threads, self_ensemble=self_ensemble)
+        for model in models
+    ]
     rows = _measured(opened, folders, scale=scale, metrics=metrics)
     if as_json or as_csv:
         _print_plain(rows, as_json=as_json)

@@ -35,7 +35,9 @@ class Rest:
     copies: int = 1
 
 
-def check_deadline(deadline: float | None, iters: int | None) -> float | None:
+def check_deadline(
+    deadline: float | None, iters: int | None, *, self_ensemble: bool = False
+) -> float | None:
     """The deadline, in seconds. Raises ``UsageError`` for one that makes no sense."""
     if deadline is None:
         return None
@@ -46,6 +48,8 @@ def check_deadline(deadline: float | None, iters: int | None) -> float | None:
             f"iters {iters} and a deadline contradict each other, since the steps are chosen for "
             "the time; pass one of them"
         )
+    if self_ensemble:
+        raise UsageError("self_ensemble and a deadline contradict each other; pass one of them")
     return deadline
 
 

@@ -29,6 +29,7 @@ from loopsr.engine.choice import (
     machine_key,
     worth_measuring,
 )
+from loopsr.engine.ensemble import SelfEnsemble
 from loopsr.engine.pace import Speed
 from loopsr.engine.runners import Runner, Whole
 from loopsr.engine.speed import network_speed
@@ -43,10 +44,13 @@ class Networks:
     """One choice of backend, precision and threads; safe to share by threads.
 
     ``backend`` and ``precision`` may be "auto": then the fastest that keeps the picture is taken,
-    see ``loopsr.engine.choice``. Raises ``UsageError`` for names that are unknown or do not fit.
+    see ``loopsr.engine.choice``. With ``self_ensemble`` every network runs as one. Raises
+    ``UsageError`` for names that are unknown or do not fit.
     """
 
-    def __init__(self, *, backend: str, precision: str, threads: int) -> None:
+    def __init__(
+        self, *, backend: str, precision: str, threads: int, self_ensemble: bool = False
+    ) -> None:
         if backend not in (AUTO, *BACKENDS):
             raise UnknownNameError("backend", backend, [AUTO, *BACKENDS])
         known = sorted({name for names in PRECISIONS.values() for name in names})
@@ -57,6 +61,7 @@ class Networks:
         self._backend = None if backend == AUTO else backend
         self._precision = precision
         self._threads = threads
+        self._self_ensemble = self_ensemble
         self._work = 0.0  # multiply-accumulates that were asked for so far
         self._lock = threading.Lock()  # guards the dictionaries, which only ever grow
         self._files: dict[str, tuple[ModelCard, Path]] = {}
@@ -106,6 +111,8 @@ class Networks:
             if rule is not None and chosen.backend in STEPWISE and chosen.precision == "float32":
                 return Adaptive(self._stepwise(full, chosen, rule.stops), full, rule)
             backend = self._opened(full, chosen, card.iters)
+            if self._self_ensemble:
+                backend = SelfEnsemble(backend)
             return Whole(backend, scale=card.scale, steps=card.iters or 1)
 
     def choice(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from loopsr.card import ModelCard
 from loopsr.engine.backends import FILES, Backend, open_backend
+from loopsr.engine.ensemble import SelfEnsemble
 from loopsr.engine.foreign.network import to_levels, upscale
 from loopsr.engine.machine import cores
 from loopsr.engine.networks import AUTO
@@ -60,6 +61,7 @@ class _How:
     backend: str | None
     precision: str | None
     iters: int | None
+    self_ensemble: bool
 
 
 def open_model(
@@ -70,18 +72,26 @@ def open_model(
     backend: str | None = None,
     precision: str | None = None,
     iters: int | None = None,
+    self_ensemble: bool = False,
 ) -> OpenModel:
     """Open an upscaler.
 
     ``model`` is ``bicubic`` or ``lanczos``; a name of ``loopsr models``, with or without its -xN
     (``loop`` with scale 4 is ``loop-x4``); or a file: ONNX, or a checkpoint (.safetensors, .pth)
     that the package spandrel can load. ``scale`` None takes the model's own. ``backend``,
-    ``precision`` (with "int8") and ``iters`` say how a network runs, as for ``Upscaler``; files of
-    others run on onnxruntime or openvino, checkpoints on torch. Raises ``UsageError`` for a scale,
-    or a way to run, that the model does not have, ``UnknownNameError``, ``WeightsError``,
-    ``MissingExtraError``.
+    ``precision`` (with "int8"), ``iters`` and ``self_ensemble`` say how a network runs, as for
+    ``Upscaler``; the name of a self-ensemble ends in +, as in papers. Files of others run on
+    onnxruntime or openvino, checkpoints on torch; an interpolation is the same either way. Raises
+    ``UsageError`` for a scale, or a way to run, that the model does not have, ``UnknownNameError``,
+    ``WeightsError``, ``MissingExtraError``.
     """
-    how = _How(threads=threads or cores(), backend=backend, precision=precision, iters=iters)
+    how = _How(
+        threads=threads or cores(),
+        backend=backend,
+        precision=precision,
+        iters=iters,
+        self_ensemble=self_ensemble,
+    )
     if isinstance(model, str) and model in KERNELS:
         return _interpolation(model, scale)
     if is_file(model):
@@ -135,6 +145,7 @@ def _ours(model: str | Path, scale: int | None, how: _How) -> OpenModel:
         # A network is measured as it is, not with the steps that each part of a picture needs.
         quality=None if how.iters else BEST,
         iters=how.iters,
+        self_ensemble=how.self_ensemble,
     )
     factor = scale or card.scale
 
@@ -142,12 +153,13 @@ def _ours(model: str | Path, scale: int | None, how: _How) -> OpenModel:
         return upscaler(image, scale=factor)
 
     def network() -> Backend:
-        return open_backend(
+        opened = open_backend(
             backend, card, path, threads=how.threads, iters=how.iters, precision=precision
         )
+        return SelfEnsemble(opened) if how.self_ensemble else opened
 
     return OpenModel(
-        name=card.name,
+        name=_shown(card.name, how),
         kind="loopsr",
         scale=factor,
         upscale=run,
@@ -158,6 +170,10 @@ def _ours(model: str | Path, scale: int | None, how: _How) -> OpenModel:
         file=path,
         card=card.stopped_after(how.iters),
     )
+
+
+def _shown(name: str, how: _How) -> str:
+    return f"{name}+" if how.self_ensemble else name
 
 
 def _foreign(path: Path, scale: int | None, how: _How) -> OpenModel:
@@ -186,8 +202,11 @@ def _foreign(path: Path, scale: int | None, how: _How) -> OpenModel:
         raise UsageError(
             f"{path} upscales x{network.scale}, x{scale} was asked for; pass a network of x{scale}"
         )
+    if how.self_ensemble:
+        # Sides that must be a multiple are padded in every turn, by the network within.
+        network = replace(network, forward=SelfEnsemble(network).run, multiple_of=1, peak=1)
     return OpenModel(
-        name=network.name,
+        name=_shown(network.name, how),
         kind=kind,
         scale=network.scale,
         upscale=lambda image: upscale(network, image),

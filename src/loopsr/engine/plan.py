@@ -36,12 +36,13 @@ class Stage:
     height: int
     tile: tuple[int, int]  # most rows and columns of a tile's core, input pixels
     rule: StepRule | None = None  # where the steps are to suit the picture
+    runs: int = 1  # of the network for every tile: more in a self-ensemble
     memory: int  # bytes, estimated
 
     @property
     def cost(self) -> int:
         """What an input pixel costs, for the share of the progress: multiply-accumulates."""
-        return self.card.macs_per_pixel or self.card.parameters or 1
+        return self.runs * (self.card.macs_per_pixel or self.card.parameters or 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,14 +171,15 @@ def make_plan(
     max_memory: int,
     tile: int | None = None,
     adaptive: bool = False,
+    runs: int = 1,
     most_pixels: int = _MOST_PIXELS,
 ) -> Plan:
     """Plan the passes of ``cards`` over a picture, then a reduction to ``size`` (width, height).
 
     ``max_memory`` in bytes is shared by the passes; ``tile`` overrules it. ``adaptive``
-    lets the steps suit the picture, by networks whose cards have a rule for that; ``most_pixels``
-    is what a tile may have at the most. Raises ``UsageError`` when no tile fits, and says how much
-    would do.
+    lets the steps suit the picture, by networks whose cards have a rule for that; a network makes
+    ``runs`` of every tile, of which the mean is taken; ``most_pixels`` is what a tile may have at
+    the most. Raises ``UsageError`` when no tile fits, and says how much would do.
     """
     if tile is not None and tile < 1:
         raise UsageError(f"tile is {tile}, at least 1 was expected; leave it out to have it chosen")
@@ -191,11 +193,19 @@ def make_plan(
         sides = (tile, tile) if tile else None
         if sides is None:
             sides = _choose_tile(
-                card, rule, width, height, budget, passes=len(cards), most_pixels=most_pixels
+                card, rule, width, height, budget, runs, passes=len(cards), most_pixels=most_pixels
             )
-        memory = stage_memory(card, width, height, sides, rule)
+        memory = stage_memory(card, width, height, sides, rule, runs)
         stages.append(
-            Stage(card=card, width=width, height=height, tile=sides, rule=rule, memory=memory)
+            Stage(
+                card=card,
+                width=width,
+                height=height,
+                tile=sides,
+                rule=rule,
+                runs=runs,
+                memory=memory,
+            )
         )
         width, height = width * card.scale, height * card.scale
     memory = sum(stage.memory for stage in stages)
@@ -208,6 +218,7 @@ def stage_memory(
     height: int,
     tile: tuple[int, int],
     rule: StepRule | None = None,
+    runs: int = 1,
 ) -> int:
     """Bytes that a pass takes at its peak: the runtime, the window of rows, the bands of output."""
     if card.halo is None:
@@ -218,6 +229,8 @@ def stage_memory(
     each = BYTES_PER_PIXEL.get(card.network, _UNKNOWN_NETWORK)
     if rule is not None:
         each = int(each * adaptive_memory(rule))
+    if runs > 1:
+        each += _FLOAT_ROW + 2 * _FLOAT_ROW * card.scale**2  # a turned tile; the sum, an output
     runtime = each * min(rows + 2 * halo, height) * min(columns + 2 * halo, width)
     held = min(height, rows + 2 * max(halo, RADIUS) + _READ_BAND)
     # Twice each: the window is copied when it grows; a band, as integers, waits for the encoder.
@@ -232,6 +245,7 @@ def _choose_tile(
     width: int,
     height: int,
     budget: int,
+    runs: int,
     *,
     passes: int,
     most_pixels: int,
@@ -240,7 +254,7 @@ def _choose_tile(
     halo = card.halo or 0
     best, least, smallest = None, math.inf, math.inf
     for tile in itertools.product(_SIDES, _SIDES):
-        memory = stage_memory(card, width, height, tile, rule)
+        memory = stage_memory(card, width, height, tile, rule, runs)
         smallest = min(smallest, memory)
         rows, columns = min(tile[0], height), min(tile[1], width)
         waste = (rows + 2 * halo) * (columns + 2 * halo) / (rows * columns)

@@ -6,7 +6,8 @@
   (``loopsr.engine.adaptive``).
 - ``best``: the usual network, all its steps everywhere.
 
-A network whose card has no figures runs all its steps.
+A network whose card has no figures runs all its steps. A self-ensemble is of ``best`` unless told
+otherwise: whoever waits eight times as long wants no steps left out.
 """
 
 from __future__ import annotations
@@ -22,15 +23,19 @@ FAST, BALANCED, BEST = QUALITIES = ("fast", "balanced", "best")
 _SMALLER = ("loop-xs", "loop-s")
 
 
-def check_quality(quality: str | None, iters: int | None) -> str:
+def check_quality(quality: str | None, iters: int | None, *, self_ensemble: bool = False) -> str:
     """The quality that is meant; a number of steps is one of its own, "best" with these steps."""
     if quality is None:
-        return BEST if iters is not None else BALANCED
+        return BEST if iters is not None or self_ensemble else BALANCED
     if quality not in QUALITIES:
         raise UnknownNameError("quality", quality, QUALITIES)
     if iters is not None:
         raise UsageError(
             f"iters {iters} and quality {quality} contradict each other; pass one of them"
+        )
+    if self_ensemble and quality == BALANCED:
+        raise UsageError(
+            "quality balanced and self_ensemble contradict each other; pass quality best or fast"
         )
     return quality
 
