@@ -60,6 +60,15 @@ def test_the_loss_is_kept(loss: float) -> None:
         assert outcome(cells, rule["stops"], higher)[0] > loss
 
 
+def test_steps_that_are_left_out_everywhere_count_as_a_loss() -> None:
+    one = made(seed=1, gains=(0.5, 0.02))
+    lost = one.psnr(one.errors[3]) - one.psnr(one.errors[2])  # by two steps of three, everywhere
+    assert lost > 0.01
+    assert outcome([one], [1, 2], [0.0]) == pytest.approx((lost, 2.0))
+    assert find_rule([one], stops=[1, 2], loss=lost + 0.001)["stops"] == [1, 2]
+    assert "stops" not in find_rule([one], stops=[1, 2], loss=lost / 2)
+
+
 def test_bicubic_where_it_does_as_well() -> None:
     rule = find_rule([with_bicubic(made(seed=1, gains=(0.5,)))], loss=0.001)
     assert rule["stops"] == [0, 2]

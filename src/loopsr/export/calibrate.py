@@ -3,9 +3,10 @@
     python -m loopsr.export.calibrate loop-x4 --hr FOLDER... --loss 0.15
 
 Runs the network in every number of steps on reductions of training pictures. Cells are sorted by
-how much detail they hold (``loopsr.engine.detail``); the thresholds between the stops are
-those with the fewest steps at a given mean loss of PSNR. The figures go into the two files of a
-model that ships, or, for a path, into that file and its twin of the other kind beside it.
+how much detail they hold (``loopsr.engine.detail``); the thresholds between the stops are those
+with the fewest steps at a given mean loss of PSNR against all steps. The figures go into the two
+files of a model that ships, or, for a path, into that file and its twin of the other kind beside
+it.
 """
 
 from __future__ import annotations
@@ -141,12 +142,12 @@ def _raised(cells: Sequence[Cells], stops: Sequence[int], found: Outcome, loss: 
 def outcome(
     cells: Sequence[Cells], stops: Sequence[int], thresholds: Sequence[float]
 ) -> tuple[float, float]:
-    """The mean loss of PSNR in dB over the pictures, and the mean steps of a pixel."""
+    """The mean loss of PSNR against all steps, in dB, and the mean steps of a pixel."""
     losses, steps, pixels = [], 0.0, 0.0
     for one in cells:
         taken = np.array(stops)[np.searchsorted(thresholds, one.detail, side="right")]
         errors = one.errors[taken, np.arange(len(taken))]
-        losses.append(one.psnr(one.errors[stops[-1]]) - one.psnr(errors))
+        losses.append(one.psnr(one.errors[-1]) - one.psnr(errors))
         steps += float((taken * one.pixels).sum())
         pixels += float(one.pixels.sum())
     return float(np.mean(losses)), steps / pixels
@@ -160,7 +161,7 @@ def _thresholds(cells: Sequence[Cells], stops: Sequence[int], price: float) -> l
     for one in cells:
         bins = np.searchsorted(edges[1:-1], one.detail, side="right")
         # The slope of PSNR over the error of this picture.
-        weight = 10 / np.log(10) / max(one.errors[stops[-1]].sum(), 1e-9) / len(cells)
+        weight = 10 / np.log(10) / max(one.errors[-1].sum(), 1e-9) / len(cells)
         for place, stop in enumerate(stops):
             paid = weight * one.errors[stop] + price * stop * one.pixels / total
             costs[:, place] += np.bincount(bins, paid, minlength=_BINS)
