@@ -59,7 +59,7 @@ def _overview(cards: list[ModelCard]) -> str:
 
 def _network(cards: list[ModelCard]) -> str:
     name = cards[0].network
-    lines = [_NOTE, f"# {name}", "", cards[0].description, ""]
+    lines = [_NOTE, f"# {name}", "", *_descriptions(cards), ""]
     if cards[0].paper:
         lines += [f"Paper: {cards[0].paper}", ""]
     lines += ["## Figures", "", *_figures(cards), "", *_legend(cards), ""]
@@ -67,6 +67,16 @@ def _network(cards: list[ModelCard]) -> str:
     lines += ["## Training", "", *_training(cards), ""]
     lines += ["Networks: [all](README.md)", ""]
     return "\n".join(lines)
+
+
+def _descriptions(cards: list[ModelCard]) -> list[str]:
+    """What the cards say of themselves, and of whom, where they do not all say the same."""
+    names: dict[str, list[str]] = {}
+    for card in cards:
+        names.setdefault(card.description, []).append(f"`{card.name}`")
+    if len(names) == 1:
+        return list(names)
+    return [f"- {', '.join(told)}: {description}" for description, told in names.items()]
 
 
 def _figures(cards: list[ModelCard], *, linked: bool = False) -> list[str]:
