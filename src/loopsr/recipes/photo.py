@@ -2,7 +2,8 @@
 
 ``loopsr train loop_photo_x2 --hr FOLDER...`` goes on from the weights ``loop-x2``. The first call
 degrades every picture ``variants`` times, which takes minutes; later ones find the result.
-benchmarks/photo.py measures what is won on JPEG and lost on clean pictures.
+benchmarks/photo.py measures what is won on JPEG and lost on clean pictures. It has the three steps
+that ``loop`` had when its weights were trained, which are as many numbers as four.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from loopsr.train.recipe import Recipe
 def recipe(*, scale: int) -> Recipe:
     """Settings of the weights ``loop-xN.photo``."""
     plain = loop.recipe(scale=scale)
+    config = dict(plain.network_config)
+    steps = config["iters"] = config.pop("distinct")
     return dataclasses.replace(
         plain,
         name=f"{plain.name}.photo",
         description="As loop, trained on blur, noise, several resizes and JPEG in random order.",
+        network_config=config,
+        loss=dataclasses.replace(plain.loss, supervision=plain.loss.supervision[-steps:]),
         warm_start=plain.name,
         degradation="photo",
         variants=8,
