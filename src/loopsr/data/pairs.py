@@ -11,26 +11,21 @@ from numpy.typing import NDArray
 
 from loopsr.data.sources import Pairs
 from loopsr.errors import UsageError
+from loopsr.ops.turn import TURNS, turned
 
 log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
 Integers = NDArray[np.int64]
-TURNS = 8
 # In which order the colours of a crop may stand; the first is as they are.
 ORDERS = tuple(itertools.permutations(range(3)))
 
 
 def turn(image: Pixels, way: int) -> Pixels:
-    """One of the 8 flips and rotations of an (h, w, 3) picture, by its number 0 to 7.
+    """One of the 8 flips and rotations of an (h, w, 3) picture, by its number 0 to 7 (``turned``).
 
     8 and above: those again, with the colours in each of the other orders.
     """
-    if way & 1:
-        image = image[:, ::-1]
-    if way & 2:
-        image = image[::-1]
-    if way & 4:
-        image = image.transpose(1, 0, 2)
+    image = turned(image, way % TURNS)
     return image[..., ORDERS[way // TURNS]] if way >= TURNS else image
 
 

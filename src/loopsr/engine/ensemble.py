@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopsr.engine.backends import Backend
+from loopsr.ops.turn import TURNS, turned, turned_back
 
-TURNS = 8
+_AXES = (2, 3)  # of b3hw
 
 
 class SelfEnsemble:
@@ -29,19 +30,8 @@ class SelfEnsemble:
     def run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """As the backend's own, eight times. Raises ``BackendError``."""
         total = self._backend.run(pixels).copy()  # a runtime may own what it gives
-        for turn in range(1, TURNS):
-            window = np.ascontiguousarray(_turned(pixels, turn))
-            total += _back(self._backend.run(window), turn)
+        for way in range(1, TURNS):
+            window = np.ascontiguousarray(turned(pixels, way, axes=_AXES))
+            total += turned_back(self._backend.run(window), way, axes=_AXES)
         total /= TURNS
         return total
-
-
-def _turned(pixels: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
-    """One of the eight views: bit 0 flips rows, bit 1 columns, bit 2 swaps both."""
-    view = pixels[:, :, :: -1 if turn & 1 else 1, :: -1 if turn & 2 else 1]
-    return view.swapaxes(2, 3) if turn & 4 else view
-
-
-def _back(pixels: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
-    view = pixels.swapaxes(2, 3) if turn & 4 else pixels
-    return view[:, :, :: -1 if turn & 1 else 1, :: -1 if turn & 2 else 1]

@@ -34,6 +34,7 @@ from loopsr.engine.pace import Speed
 from loopsr.engine.runners import Runner, Whole
 from loopsr.engine.speed import network_speed
 from loopsr.errors import UnknownNameError, UsageError, WeightsError
+from loopsr.ops.turn import TURNS
 from loopsr.weights import catalogue
 
 AUTO = "auto"
@@ -84,8 +85,17 @@ class Networks:
                 hashes[name] = None
             else:
                 hashes[card.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        how = {"backend": self._backend or AUTO, "precision": self._precision}
-        return {"networks": hashes, **how}
+        return {
+            "networks": hashes,
+            "backend": self._backend or AUTO,
+            "precision": self._precision,
+            "self_ensemble": self._self_ensemble,
+        }
+
+    @property
+    def runs(self) -> int:
+        """How often a network runs for every tile."""
+        return TURNS if self._self_ensemble else 1
 
     def count(self, work: float) -> None:
         """Tell of multiply-accumulates to come: many are worth measuring the backends first."""

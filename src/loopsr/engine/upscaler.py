@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from loopsr.card import ModelCard
 from loopsr.engine.backends import check_iters
 from loopsr.engine.deadline import Rest, check_deadline, fit, tell_of_bicubic, timed_runner
-from loopsr.engine.ensemble import TURNS
 from loopsr.engine.machine import cores, free_memory
 from loopsr.engine.networks import Networks
 from loopsr.engine.pace import Pace
@@ -88,7 +87,6 @@ class Upscaler:
         self._max_memory = max_memory
         self._tile = tile
         self._iters = iters
-        self._self_ensemble = self_ensemble
         self._quality = check_quality(quality, iters, self_ensemble=self_ensemble)
         self.deadline = check_deadline(deadline, iters, self_ensemble=self_ensemble)
         if self._model is not None:
@@ -125,7 +123,7 @@ class Upscaler:
             max_memory=self.memory,
             tile=self._tile,
             adaptive=self._quality == BALANCED,
-            runs=TURNS if self._self_ensemble else 1,
+            runs=self._networks.runs,
         )
 
     def pace(self) -> Pace | None:
@@ -166,13 +164,8 @@ class Upscaler:
             names = list(usual_models(self._quality).values())
         else:
             names = list(catalogue.family(self._model).values())
-        how = {
-            "iters": self._iters,
-            "quality": self._quality,
-            "deadline": self.deadline,
-            "self_ensemble": self._self_ensemble,
-        }
-        return {**self._networks.identity(names), **how}
+        steps = {"iters": self._iters, "quality": self._quality, "deadline": self.deadline}
+        return {**self._networks.identity(names), **steps}
 
     def stream(
         self,

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from loopsr.data.pairs import ORDERS, TURNS, Sampler
+from loopsr.data.pairs import ORDERS, Sampler
+from loopsr.ops.turn import TURNS
 
 log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
