@@ -16,7 +16,6 @@ from loopsr.weights import catalogue
 if TYPE_CHECKING:
     from loopsr.apps.batch.resume import Collision
     from loopsr.cli.batch import Engine
-    from loopsr.engine.upscaler import Upscaler
 
 _MAX_SCALE = 16  # as loopsr.engine.plan, which is too slow to import for --help; a test compares
 _ENGINES: dict[str, Engine] = {"local": "local", "ray": "ray"}
@@ -177,7 +176,9 @@ def command(
     if show_steps:
         batch.check_show_steps()
     memory = _memory(max_memory)
-    upscaler = _open_upscaler(memory, **options)
+    from loopsr.engine.upscaler import Upscaler  # slow import: not before wrong usage was told
+
+    upscaler = Upscaler(max_memory=memory, **options)
     with batch.report(as_json=as_json, verbosity=-1 if quiet else verbose) as report:
         if dry_run:
             return batch.forecast(upscaler, memory, report)
@@ -236,32 +237,3 @@ def _memory(text: str | None) -> int:
     from loopsr.engine.plan import default_memory
 
     return default_memory(free_memory()) if text is None else parse_bytes(text)
-
-
-def _open_upscaler(
-    memory: int,
-    *,
-    model: str | None,
-    backend: str,
-    precision: str,
-    quality: str | None,
-    iters: int | None,
-    deadline: float | None,
-    self_ensemble: bool,
-    threads: int | None,
-    tile: int | None,
-) -> Upscaler:
-    from loopsr.engine.upscaler import Upscaler  # slow import: not for --help
-
-    return Upscaler(
-        model=model,
-        backend=backend,
-        precision=precision,
-        quality=quality,
-        iters=iters,
-        deadline=deadline,
-        self_ensemble=self_ensemble,
-        threads=threads,
-        max_memory=memory,
-        tile=tile,
-    )
