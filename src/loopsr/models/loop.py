@@ -6,11 +6,11 @@
 
 A step is a chain of units: first ``own`` ones, which only this step has, then ``depth`` ones that
 all steps share. Steps after the first ``distinct`` ones run the own units of the last of these. In
-a unit (``layers.unit``) a depthwise kernel looks around, two 1x1 ones widen and
-narrow. For the weights of one dense 3x3 convolution there are almost two units, each of which sees
-twice as far (docs/log.md has the runs that chose it). As every unit adds to what is there, a
-picture can be made of the stream after any step. The residual over an interpolated input is that of
-VDSR (Kim et al., arXiv 1511.04587).
+a unit (``layers.unit``) a depthwise kernel looks around, two 1x1 ones widen and narrow. For the
+weights of one dense 3x3 convolution there are almost two units, each of which sees twice as far
+(docs/log.md has the runs that chose it). As every unit adds to what is there, a picture can be made
+of the stream after any step. The residual over an interpolated input is that of VDSR (Kim et al.,
+arXiv 1511.04587).
 
 In 8-bit integers (``layers.fake_quant``) compute the 1x1 kernels only, not the depthwise ones, for
 which ONNX Runtime takes over twice as long in integers as in float32.
