@@ -24,9 +24,10 @@ def make(*sizes: tuple[int, int], scale: int = 2) -> Pairs:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("colours", [False, True])
-def test_crops_are_aligned_whatever_the_turn(scale: int, colours: bool) -> None:
+@pytest.mark.parametrize("negatives", [False, True])
+def test_crops_are_aligned_whatever_the_turn(scale: int, colours: bool, negatives: bool) -> None:
     pairs = make((9, 12), (8, 8), scale=scale)
-    sampler = Sampler(pairs, batch=40, patch=5, seed=1, colours=colours)
+    sampler = Sampler(pairs, batch=40, patch=5, seed=1, colours=colours, negatives=negatives)
     lr, hr = sampler.draw()
     assert lr.shape == (40, 5, 5, 3)
     assert np.array_equal(hr, lr.repeat(scale, 1).repeat(scale, 2))
@@ -50,6 +51,22 @@ def test_colours_stand_in_every_order_only_when_asked() -> None:
     for colours, orders in ((False, 1), (True, 6)):
         lr, _ = Sampler(pairs, batch=100, patch=4, seed=0, colours=colours).draw()
         assert len(np.unique(lr.reshape(-1, 3), axis=0)) == orders
+
+
+@pytest.mark.parametrize(("colours", "orders"), [(False, 1), (True, 6)])
+def test_half_are_negatives_only_when_asked(colours: bool, orders: int) -> None:
+    pairs = make((9, 12))
+    pairs.lr[0][:] = (10, 20, 30)
+    options = {"batch": 200, "patch": 4, "seed": 0, "colours": colours}
+    for negatives, expected in ((False, 0.0), (True, 0.5)):
+        lr, _ = Sampler(pairs, negatives=negatives, **options).draw()
+        dark = lr.mean(axis=(1, 2, 3)) < 128
+        assert 1 - dark.mean() == pytest.approx(expected, abs=0.2 * expected)
+        # A negative is white less all of the colour.
+        for crops in (lr[dark], 255 - lr[~dark]):
+            found = np.unique(crops.reshape(-1, 3), axis=0)
+            assert {tuple(sorted(colour)) for colour in found.tolist()} <= {(10, 20, 30)}
+            assert len(found) in (0, orders)
 
 
 def test_the_same_seed_gives_the_same_batches_and_another_does_not() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from loopsr.data import pairs as host
-from loopsr.data.pairs import Sampler
+from loopsr.data.pairs import NEGATIVE, Sampler, turn
 from loopsr.data.sources import Pairs
 from loopsr.train import resident
 from loopsr.train.resident import ResidentSampler, fits
@@ -36,11 +36,12 @@ def both(pairs: Pairs, **options: int) -> tuple[Sampler, ResidentSampler]:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("choices", [1, 3])
 @pytest.mark.parametrize("colours", [False, True])
+@pytest.mark.parametrize("negatives", [False, True])
 def test_crops_are_those_of_the_sampler_on_the_host(
-    scale: int, choices: int, colours: bool
+    scale: int, choices: int, colours: bool, negatives: bool
 ) -> None:
     pairs = make((9, 12), (20, 7), (8, 8), scale=scale, variants=2)
-    one, two = both(pairs, choices=choices, colours=colours)
+    one, two = both(pairs, choices=choices, colours=colours, negatives=negatives)
     for _ in range(3):
         expected, got = map(to_tensor, one.draw()), two.draw()
         for a, b in zip(expected, got, strict=True):
@@ -57,6 +58,10 @@ def test_control_a_lost_turn_and_another_choice_are_noticed(
     monkeypatch.undo()
     one, two = both(make((9, 12), scale=2), colours=True)
     monkeypatch.setattr(host, "ORDERS", ((0, 1, 2),) * 6)
+    assert not torch.equal(to_tensor(one.draw()[1]), two.draw()[1])
+    monkeypatch.undo()
+    one, two = both(make((9, 12), scale=2), negatives=True)
+    monkeypatch.setattr(host, "turn", lambda image, way: turn(image, way % NEGATIVE))
     assert not torch.equal(to_tensor(one.draw()[1]), two.draw()[1])
     monkeypatch.undo()
     one, two = both(make((9, 12), scale=2), choices=3)

@@ -18,15 +18,19 @@ Pixels = NDArray[np.uint8]
 Integers = NDArray[np.int64]
 # In which order the colours of a crop may stand; the first is as they are.
 ORDERS = tuple(itertools.permutations(range(3)))
+NEGATIVE = TURNS * len(ORDERS)  # ways from here on: those below, as negatives
 
 
 def turn(image: Pixels, way: int) -> Pixels:
     """One of the 8 flips and rotations of an (h, w, 3) picture, by its number 0 to 7 (``turned``).
 
-    8 and above: those again, with the colours in each of the other orders.
+    8 to 47: those again, with the colours in each of the other orders; 48 to 95: all as negatives.
     """
+    order = way % NEGATIVE // TURNS
     image = turned(image, way % TURNS)
-    return image[..., ORDERS[way // TURNS]] if way >= TURNS else image
+    if order:
+        image = image[..., ORDERS[order]]
+    return 255 - image if way >= NEGATIVE else image
 
 
 def detail(crop: Pixels) -> float:
@@ -38,7 +42,8 @@ def detail(crop: Pixels) -> float:
 class Sampler:
     """Draws batches: a picture by its area, a place in it, one of 8 turns, alike on both crops.
 
-    With ``colours`` the three colours of a crop also stand in a random order.
+    With ``colours`` the three colours of a crop also stand in a random order, with ``negatives``
+    half of the crops are negatives.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class Sampler:
         seed: int,
         choices: int = 1,
         colours: bool = False,
+        negatives: bool = False,
         part: tuple[int, int] = (0, 1),
     ) -> None:
         """Prepare for ``batch`` crops of ``patch`` x ``patch`` input pixels.
@@ -76,7 +82,7 @@ class Sampler:
                 len(pairs.lr),
             )
         self.scale, self.batch, self.patch, self.choices = pairs.scale, batch, patch, choices
-        self.colours = colours
+        self.colours, self.negatives = colours, negatives
         self.lr = [pairs.lr[i] for i in keep]
         self.hr = [pairs.hr[i] for i in keep]
         self._sides = np.array([lr.shape[:2] for lr in self.lr], np.int64)
@@ -94,8 +100,9 @@ class Sampler:
         cuts it.
         """
         drawn = self._rng.random((self.batch, self.choices, 3))
-        kinds = TURNS * (len(ORDERS) if self.colours else 1)
-        ways = self._rng.integers(kinds, size=self.batch, dtype=np.int64)
+        kinds = NEGATIVE if self.colours else TURNS
+        ways = self._rng.integers(kinds * (1 + self.negatives), size=self.batch, dtype=np.int64)
+        ways += (ways >= kinds) * (NEGATIVE - kinds)
         picture = np.searchsorted(self._edges, drawn[..., 0], "right")
         picture = np.minimum(picture, len(self.lr) - 1)
         corner = (drawn[..., 1:] * (self._sides[picture] - self.patch + 1)).astype(np.int64)

@@ -73,6 +73,7 @@ class Recipe:
     patch: int = 32
     choices: int = 1  # crops that are drawn for one; that with the most detail is taken
     colours: bool = False  # the three colours of a crop stand in a random order
+    negatives: bool = False  # half of the crops are negatives
     ema: float = 0.999
     quantize: str | None = None  # int8: train what 8-bit integers compute, and export that
     precision: str = "auto"  # auto: bfloat16 where the processor has it; float32; bfloat16

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from loopsr.data.pairs import ORDERS, Sampler
+from loopsr.data.pairs import NEGATIVE, ORDERS, Sampler
 from loopsr.ops.turn import TURNS
 
 log = logging.getLogger(__name__)
@@ -53,8 +53,11 @@ class ResidentSampler:
         lr = _gather(self._lr, chosen[:, 0], corner, way, patch)
         hr = _gather(self._hr, chosen[:, 0], corner * scale, way, patch * scale)
         if self._sampler.colours:
-            order = self._orders[way // TURNS].view(-1, 1, 1, 3)
+            order = self._orders[way % NEGATIVE // TURNS].view(-1, 1, 1, 3)
             lr, hr = (crops.gather(-1, order.expand(crops.shape)) for crops in (lr, hr))
+        if self._sampler.negatives:
+            negative = (way >= NEGATIVE).view(-1, 1, 1, 1)
+            lr, hr = (torch.where(negative, 255 - crops, crops) for crops in (lr, hr))
         return to_unit(lr), to_unit(hr)
 
     def draw(self) -> tuple[Tensor, Tensor]:

@@ -95,6 +95,7 @@ def begin(
         seed=recipe.seed,
         choices=recipe.choices,
         colours=recipe.colours,
+        negatives=recipe.negatives,
         part=(world.rank, world.size),
     )
     if isinstance(network, FakeQuantised) and not resumed:
