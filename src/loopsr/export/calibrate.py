@@ -37,7 +37,6 @@ from loopsr.weights import catalogue
 LOSS = 0.15  # dB, mean over the pictures
 CELL = 64  # input pixels; smaller ones save more steps, and lose more time around them
 _BINS = 256  # of detail, each with as many cells
-_USELESS = 0.003  # dB: steps that bring less than this in all are left out
 _ROUNDS = 40  # of the search for the price of a step
 _NEVER = 1e6  # more detail than there is
 
@@ -88,9 +87,10 @@ def find_rule(
 ) -> dict[str, Any]:
     """What ``ModelCard.steps`` holds, without the side of a cell.
 
-    ``stops`` None: 0, which is bicubic, or as many steps as are of use, so that nothing has to run
-    on whole tiles; no rule where that saves nothing. Empty: none at all, for a network that takes
-    no longer than choosing does. ``loss`` in dB is met as a mean over pictures.
+    ``stops`` None: 0, which is bicubic, and that one number of steps with which the fewest are run
+    (every stop is a pass of its own, so two are fastest); no rule where that saves nothing. Empty:
+    none at all, for a network that takes no longer than choosing does. ``loss`` in dB is met as a
+    mean over pictures.
     """
     count = len(cells[0].errors)
     psnr = [float(np.mean([c.psnr(c.errors[step]) for c in cells])) for step in range(1, count)]
@@ -98,9 +98,9 @@ def find_rule(
     if stops is not None:
         rule = _search(cells, stops, loss) if stops else None
         return found | (rule or {})
-    last = 1 + next(i for i, db in enumerate(psnr) if db >= max(psnr) - _USELESS)
-    rule = _search(cells, [0, last], loss)
-    return found | (rule if rule and rule["mean"] < last else {})
+    tried = [_search(cells, [0, last], loss) for last in range(1, count)]
+    rule = min(filter(None, tried), key=lambda each: each["mean"], default=None)
+    return found | (rule if rule and rule["mean"] < count - 1 else {})
 
 
 def _search(cells: Sequence[Cells], stops: Sequence[int], loss: float) -> dict[str, Any] | None:
@@ -194,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--hr", nargs="+", required=True, help="folders of training pictures")
     parser.add_argument("--loss", type=float, default=LOSS, help=f"dB  [{LOSS}]")
     parser.add_argument("--cell", type=int, default=CELL, help=f"side, in input pixels  [{CELL}]")
-    parser.add_argument("--stops", help="such as 1,2,4, or none  [0 and the last]")
+    parser.add_argument("--stops", help="such as 1,2,4, or none  [0 and one more]")
     parser.add_argument("--most", type=int, default=200, help="pictures, evenly chosen  [200]")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--dry-run", action="store_true", help="print, write nothing")
