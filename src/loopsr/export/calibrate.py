@@ -35,7 +35,7 @@ from loopsr.ops.enlarge import enlarge
 from loopsr.weights import catalogue
 
 LOSS = 0.15  # dB, mean over the pictures
-CELL = 64  # input pixels; smaller ones save more steps, and lose more time around them
+CELL = 32  # input pixels; smaller ones save more steps, and lose more time around them
 _BINS = 256  # of detail, each with as many cells
 _ROUNDS = 40  # of the search for the price of a step
 _NEVER = 1e6  # more detail than there is

@@ -37,6 +37,7 @@ def recipe(*, scale: int, size: str = "") -> Recipe:
         optim=OptimSettings(name="muon", learning_rate=5e-3, other_learning_rate=2e-3),
         choices=2,
         colours=True,
+        negatives=not size,  # the smaller networks learn less by heart
         copies=2,
         steps=100_000,
         warm_start=None if scale == 2 else f"{name}-x2",

@@ -12,25 +12,26 @@ import dataclasses
 from loopsr.recipes import loop
 from loopsr.train.recipe import Recipe
 
-_STEPS = 3  # as many as ``loop`` had when these weights were trained; no fewer parameters than 4
+# scale -> degradation, and how often each picture is degraded
+_FATES = {2: ("photo", 8), 4: ("photo_x4", 16)}
 
 
 def recipe(*, scale: int) -> Recipe:
     """Settings of the weights ``loop-xN.photo``."""
     plain = loop.recipe(scale=scale)
+    degradation, variants = _FATES[scale]
     return dataclasses.replace(
         plain,
         name=f"{plain.name}.photo",
         description="As loop, trained on blur, noise, several resizes and JPEG in random order.",
-        network_config=plain.network_config | {"iters": _STEPS},
-        loss=dataclasses.replace(plain.loss, supervision=plain.loss.supervision[-_STEPS:]),
         warm_start=plain.name,
-        degradation="photo",
-        variants=8,
+        degradation=degradation,
+        variants=variants,
         # The more detailed of two crops would be the noisier one.
         choices=1,
         # JPEG spoils brightness and colour each in its own way, so the colours keep their order.
         colours=False,
+        negatives=False,  # not tried
         copies=0,  # the variants are many enough
         revive=True,
     )
