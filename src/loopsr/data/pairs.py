@@ -21,16 +21,24 @@ ORDERS = tuple(itertools.permutations(range(3)))
 NEGATIVE = TURNS * len(ORDERS)  # ways from here on: those below, as negatives
 
 
+def parts(way: Any) -> tuple[Any, Any, Any]:
+    """What a way is made of: turn (0 to 7), place in ``ORDERS``, whether it is a negative.
+
+    ``way`` is a number, or an array or tensor of them; so are the parts.
+    """
+    return way % TURNS, way % NEGATIVE // TURNS, way >= NEGATIVE
+
+
 def turn(image: Pixels, way: int) -> Pixels:
     """One of the 8 flips and rotations of an (h, w, 3) picture, by its number 0 to 7 (``turned``).
 
     8 to 47: those again, with the colours in each of the other orders; 48 to 95: all as negatives.
     """
-    order = way % NEGATIVE // TURNS
-    image = turned(image, way % TURNS)
+    way, order, negative = parts(way)
+    image = turned(image, way)
     if order:
         image = image[..., ORDERS[order]]
-    return 255 - image if way >= NEGATIVE else image
+    return 255 - image if negative else image
 
 
 def detail(crop: Pixels) -> float:
@@ -100,6 +108,7 @@ class Sampler:
         cuts it.
         """
         drawn = self._rng.random((self.batch, self.choices, 3))
+        # Drawn from as many as are asked for; without colours, negatives are further on than that.
         kinds = NEGATIVE if self.colours else TURNS
         ways = self._rng.integers(kinds * (1 + self.negatives), size=self.batch, dtype=np.int64)
         ways += (ways >= kinds) * (NEGATIVE - kinds)

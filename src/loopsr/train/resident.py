@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from loopsr.data.pairs import NEGATIVE, ORDERS, Sampler
-from loopsr.ops.turn import TURNS
+from loopsr.data.pairs import ORDERS, Sampler, parts
 
 log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
@@ -46,17 +45,18 @@ class ResidentSampler:
 
     def cut(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """The batch of ``numbers``, on the device as they are, in the form of ``draw``."""
-        options, way = numbers[:, :-1].reshape(len(numbers), -1, 3), numbers[:, -1]
+        options = numbers[:, :-1].reshape(len(numbers), -1, 3)
+        way, order, negative = parts(numbers[:, -1])
         chosen = self._most_detailed(options) if options.size(1) > 1 else options[:, 0]
         scale, patch = self._sampler.scale, self._sampler.patch
         corner = chosen[:, 1:]
         lr = _gather(self._lr, chosen[:, 0], corner, way, patch)
         hr = _gather(self._hr, chosen[:, 0], corner * scale, way, patch * scale)
         if self._sampler.colours:
-            order = self._orders[way % NEGATIVE // TURNS].view(-1, 1, 1, 3)
+            order = self._orders[order].view(-1, 1, 1, 3)
             lr, hr = (crops.gather(-1, order.expand(crops.shape)) for crops in (lr, hr))
         if self._sampler.negatives:
-            negative = (way >= NEGATIVE).view(-1, 1, 1, 1)
+            negative = negative.view(-1, 1, 1, 1)
             lr, hr = (torch.where(negative, 255 - crops, crops) for crops in (lr, hr))
         return to_unit(lr), to_unit(hr)
 
