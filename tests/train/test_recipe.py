@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from loopsr.errors import UnknownNameError, UsageError, WeightsError
+from loopsr.errors import TrainingError, UnknownNameError, UsageError, WeightsError
 from loopsr.models import count_parameters, create
 from loopsr.recipes import RECIPES, find_recipe
-from loopsr.train.checkpoint import averaged_network, save_tensors, warm_start
+from loopsr.train.checkpoint import averaged_network, load_tensors, save_tensors, warm_start
 from loopsr.train.loop import CHECKPOINT, train
 from loopsr.train.recipe import Recipe, override
 from loopsr.weights import catalogue
@@ -60,6 +60,8 @@ def test_overrides() -> None:
         ("loss.supervision=[]", UsageError, "supervision is empty"),
         ("ema=1", UsageError, "ema is 1.0"),
         ("beyond=-1", UsageError, "beyond is -1"),
+        ("warm_share=1", UsageError, "warm_share is 1.0, expected a share"),
+        ("warm_share=0.5", UsageError, "needs a warm_start"),
         ("quantize=int4", UnknownNameError, "did you mean int8"),
         ("choices=0", UsageError, "choices is 0"),
         ("copies=-1", UsageError, "copies is -1"),
@@ -126,6 +128,43 @@ def test_warm_start_from_another_scale(pictures: Path, tmp_path: Path) -> None:
     assert torch.equal(network.get_parameter("head.weight"), donor.get_parameter("head.weight"))
     with pytest.raises(WeightsError, match="no tensor"):
         warm_start(create("lrn", scale=2), str(path))
+
+
+def test_the_warm_start_has_its_share_in_what_ships(pictures: Path, tmp_path: Path) -> None:
+    config = {"iters": 1}
+    before = create("lrn", scale=2, **config)
+    save_tensors(tmp_path / "before.safetensors", before.state_dict(), {})
+    recipe = dataclasses.replace(
+        BASE,
+        network_config=config,
+        steps=3,
+        batch=2,
+        patch=8,
+        warm_start=str(tmp_path / "before.safetensors"),
+        warm_share=0.25,
+    )
+    out = tmp_path / "run"
+    done = train(recipe, hr=[pictures], out=out, threads=1, device="cpu")
+    # The file may be gone, or hold what was trained: the run keeps what it began from.
+    (tmp_path / "before.safetensors").unlink()
+    again = train(recipe, hr=[pictures], out=out, threads=1, device="cpu")
+    packaged, _, _ = averaged_network(out / CHECKPOINT)
+    trained = load_tensors(out / CHECKPOINT)[0]
+    for key, value in before.state_dict().items():
+        average = trained[f"ema.{key}"]
+        assert not torch.equal(average, value)
+        expected = 0.75 * average + 0.25 * value
+        for network in (done.network, again.network, packaged):
+            torch.testing.assert_close(network.state_dict()[key], expected)
+    assert again.psnr_y == done.psnr_y
+
+
+def test_a_warm_start_of_another_scale_has_no_share(pictures: Path, tmp_path: Path) -> None:
+    path = tmp_path / "before.safetensors"
+    save_tensors(path, create("lrn", scale=3).state_dict(), {})
+    recipe = dataclasses.replace(BASE, steps=3, warm_start=str(path), warm_share=0.5)
+    with pytest.raises(TrainingError, match="warm_share=0"):
+        train(recipe, hr=[pictures], out=tmp_path / "run", threads=1, device="cpu")
 
 
 def test_training_lowers_the_loss(pictures: Path, tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The exponential moving average of the weights: what is validated, and what ships."""
+"""The exponential moving average of the weights: what is validated, and what ships.
+
+With ``warm_share``, what ships is the mean of that and of the weights that the run began from.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,13 @@ def update(ema: Weights, network: nn.Module, share: float | Tensor) -> None:
     gaps = torch._foreach_sub(other, own)
     torch._foreach_mul_(gaps, share)
     torch._foreach_add_(own, gaps)
+
+
+def shipped(ema: Weights, warm: Weights, share: float) -> Weights:
+    """The averaged weights, or with ``share`` > 0 their mean with those of the warm start."""
+    if not share:
+        return ema
+    return {key: torch.lerp(value, warm[key], share) for key, value in ema.items()}
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file that holds a whole run, written atomically. No pickle.
 
-Tensors: ``net.*``, ``ema.*``, ``optim.I.P.KEY`` (optimiser, parameter, key) and ``rng``. The
-rest is JSON in the header.
+Tensors: ``net.*``, ``ema.*``, ``warm.*`` (what the run began from, if that has a share in what
+ships), ``optim.I.P.KEY`` (optimiser, parameter, key) and ``rng``. The rest is JSON in the header.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from loopsr.errors import TrainingError, WeightsError, first_line
 from loopsr.layers.fake_quant import FakeQuantised
 from loopsr.models import create
+from loopsr.train import average
 from loopsr.train.recipe import Recipe
 from loopsr.weights import catalogue
 
@@ -63,12 +64,14 @@ def save_run(
     *,
     network: nn.Module,
     ema: Mapping[str, Tensor],
+    warm: Mapping[str, Tensor],
     optimisers: Sequence[torch.optim.Optimizer],
     state: Mapping[str, Any],
 ) -> None:
     """Save everything that the next step depends on; ``state`` is JSON-able."""
     tensors = {f"net.{key}": value for key, value in network.state_dict().items()}
     tensors |= {f"ema.{key}": value for key, value in ema.items()}
+    tensors |= {f"warm.{key}": value for key, value in warm.items()}
     for i, optimiser in enumerate(optimisers):
         for index, entries in optimiser.state_dict()["state"].items():
             tensors |= {f"optim.{i}.{index}.{key}": value for key, value in entries.items()}
@@ -81,6 +84,7 @@ def load_run(
     *,
     network: nn.Module,
     ema: Mapping[str, Tensor],
+    warm: Mapping[str, Tensor],
     optimisers: Sequence[torch.optim.Optimizer],
 ) -> dict[str, Any]:
     """Restore what ``save_run`` saved, in place; returns ``state``.
@@ -92,6 +96,8 @@ def load_run(
         network.load_state_dict(_below(tensors, "net."))
         for key, value in _below(tensors, "ema.").items():
             ema[key].copy_(value)
+        for key, value in _below(tensors, "warm.").items():
+            warm[key].copy_(value)
         for i, optimiser in enumerate(optimisers):
             _restore_optimiser(optimiser, _below(tensors, f"optim.{i}."))
         torch.set_rng_state(tensors["rng"])
@@ -132,7 +138,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def averaged_network(path: Path) -> tuple[nn.Module, Recipe, dict[str, Any]]:
-    """The network of a checkpoint with its averaged weights, its recipe and its state.
+    """The network of a checkpoint with the weights that ship, its recipe and its state.
 
     Raises ``WeightsError``.
     """
@@ -141,7 +147,9 @@ def averaged_network(path: Path) -> tuple[nn.Module, Recipe, dict[str, Any]]:
     network = create(recipe.network, scale=recipe.scale, **recipe.network_config)
     if recipe.quantize:
         network = FakeQuantised(network)
-    network.load_state_dict(_below(load_tensors(path)[0], "ema."))
+    tensors = load_tensors(path)[0]
+    ema, warm = _below(tensors, "ema."), _below(tensors, "warm.")
+    network.load_state_dict(average.shipped(ema, warm, recipe.warm_share))
     return network.eval(), recipe, state
 
 

@@ -41,7 +41,7 @@ Report = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A finished run: the network holds the averaged weights."""
+    """A finished run: the network holds the weights that ship."""
 
     network: nn.Module
     recipe: Recipe
@@ -89,10 +89,12 @@ def train(
         )
         captured = gpu and world.size == 1 and compiled is not False
         score = _loop(recipe, run, held_out, world, report, captured=captured)
-        run.network.load_state_dict(run.ema)
+        run.network.load_state_dict(average.shipped(run.ema, run.warm, recipe.warm_share))
         run.network.eval()
-        if math.isnan(score):
+        if math.isnan(score) or recipe.warm_share:
             score = validate(run.network, held_out, scale=recipe.scale)
+        if recipe.warm_share:
+            log.info("psnr_y %.3f with the share of the warm start", score)
     seconds = run.state["data_seconds"] + run.state["net_seconds"]
     return Trained(
         network=run.network, recipe=recipe, steps=run.state["step"], seconds=seconds, psnr_y=score

@@ -48,6 +48,7 @@ class Run:
     numbers: Callable[[], list[Tensor]]  # what the next batch is made of, in main memory
     cut: Callable[..., tuple[Tensor, Tensor]]  # its lr and hr in [0, 1], of that on the device
     ema: average.Weights
+    warm: average.Weights  # what the run began from, if that has a share in what ships, else empty
     state: dict[str, Any]  # counters, and what tells this run from another; JSON-able
     checkpoint: Path
 
@@ -58,6 +59,7 @@ class Run:
             self.checkpoint,
             network=self.network,
             ema=self.ema,
+            warm=self.warm,
             optimisers=self.optimisers,
             state=self.state,
         )
@@ -84,6 +86,7 @@ def begin(
     network = create(recipe.network, scale=recipe.scale, **recipe.network_config)
     if recipe.warm_start and not resumed:
         _warm_start(network, recipe, pairs)
+    warm = average.start(network) if recipe.warm_share else {}
     if recipe.quantize:
         network = FakeQuantised(network)
     network.to(world.place, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -102,7 +105,7 @@ def begin(
         network.calibrate(_calibration(recipe, pairs, world.place))
     ema = average.start(network)
     if resumed:
-        state = load_run(checkpoint, network=network, ema=ema, optimisers=optimisers)
+        state = load_run(checkpoint, network=network, ema=ema, warm=warm, optimisers=optimisers)
         sampler.restore(state["sampler"])
         log.info("going on after step %d", state["step"])
     numbers, cut = _drawer(sampler, world.place, resident=resident)
@@ -114,6 +117,7 @@ def begin(
         numbers=numbers,
         cut=cut,
         ema=ema,
+        warm=warm,
         state=state,
         checkpoint=checkpoint,
     )
@@ -123,6 +127,11 @@ def _warm_start(network: nn.Module, recipe: Recipe, pairs: Pairs) -> None:
     assert recipe.warm_start
     fresh = copy.deepcopy(network)
     left_out = warm_start(network, recipe.warm_start)
+    if left_out and recipe.warm_share:
+        raise TrainingError(
+            f"{recipe.warm_start} has no {left_out[0]} of this network, so it can have no share in "
+            "what ships; type --set warm_share=0"
+        )
     log.info("warm start from %s, fresh: %s", recipe.warm_start, ", ".join(left_out) or "none")
     if recipe.revive:
         begun = revive(network, fresh, _calibration(recipe, pairs, torch.device("cpu")))
