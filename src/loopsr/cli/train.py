@@ -91,7 +91,7 @@ def _plot(runs: list[Path], target: Path | None) -> Path:
 def _train(
     recipe: Recipe, out: Path, options: dict[str, Any]
 ) -> tuple[nn.Module, ModelCard] | None:
-    """Train to the end; the network with the averaged weights and its card.
+    """Train to the end; the network with the weights that ship and its card.
 
     None in all processes of ``torchrun`` but the first: one is enough to package the result.
     """
@@ -121,7 +121,7 @@ def _train(
 
 
 def _package_only(words: Recipe, out: Path) -> tuple[nn.Module, ModelCard]:
-    """The averaged weights of a run, finished or not; their card in the ``words`` of today."""
+    """What ships of a run, finished or not; its card in the ``words`` of today."""
     _need_torch()
     from loopsr.train.checkpoint import averaged_network
     from loopsr.train.loop import CHECKPOINT

@@ -130,11 +130,14 @@ def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def read_state(path: Path) -> dict[str, Any]:
     """Only the JSON state of a checkpoint. Raises ``WeightsError``."""
-    _, metadata = load_tensors(path)
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors, metadata = load_tensors(path)
     if _STATE not in metadata:
         raise WeightsError(f"{path} is no checkpoint of a training run; pass another --out folder")
-    state: dict[str, Any] = json.loads(metadata[_STATE])
-    return state
+    return tensors, json.loads(metadata[_STATE])
 
 
 def averaged_network(path: Path) -> tuple[nn.Module, Recipe, dict[str, Any]]:
@@ -142,12 +145,11 @@ def averaged_network(path: Path) -> tuple[nn.Module, Recipe, dict[str, Any]]:
 
     Raises ``WeightsError``.
     """
-    state = read_state(path)
+    tensors, state = _read(path)
     recipe = Recipe.from_json(state["recipe"])
     network = create(recipe.network, scale=recipe.scale, **recipe.network_config)
     if recipe.quantize:
         network = FakeQuantised(network)
-    tensors = load_tensors(path)[0]
     ema, warm = _below(tensors, "ema."), _below(tensors, "warm.")
     network.load_state_dict(average.shipped(ema, warm, recipe.warm_share))
     return network.eval(), recipe, state

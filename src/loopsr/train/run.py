@@ -86,7 +86,6 @@ def begin(
     network = create(recipe.network, scale=recipe.scale, **recipe.network_config)
     if recipe.warm_start and not resumed:
         _warm_start(network, recipe, pairs)
-    warm = average.start(network) if recipe.warm_share else {}
     if recipe.quantize:
         network = FakeQuantised(network)
     network.to(world.place, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -104,6 +103,7 @@ def begin(
     if isinstance(network, FakeQuantised) and not resumed:
         network.calibrate(_calibration(recipe, pairs, world.place))
     ema = average.start(network)
+    warm = average.start(network) if recipe.warm_share else {}
     if resumed:
         state = load_run(checkpoint, network=network, ema=ema, warm=warm, optimisers=optimisers)
         sampler.restore(state["sampler"])
