@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,46 @@ def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "a.png").rename(tmp_path / "b" / "a.png")
     os.utime(tmp_path / "b" / "a.png", (0, 0))
     load_pairs(find_pictures([tmp_path / "b"]), scale=2, steps=BICUBIC, cache=tmp_path / "c")
+
+
+def test_any_number_of_threads_makes_the_same_pairs(tmp_path: Path) -> None:
+    for number in range(9):
+        save(tmp_path / f"{number}.png", 12 + 3 * number, 20, seed=number)
+    (tmp_path / "4.png").write_text("no picture")
+    files = find_pictures([tmp_path])
+    settings = {"scale": 2, "steps": pipeline("photo"), "variants": 2, "copies": 1}
+    one, four = (
+        load_pairs(files, **settings, threads=n, cache=tmp_path / f"cache{n}") for n in (1, 4)
+    )
+    assert one.names == four.names
+    assert len(set(one.names)) == 8
+    for mine, others in ((one.hr, four.hr), (one.lr, four.lr)):
+        assert all(np.array_equal(a, b) for a, b in zip(mine, others, strict=True))
+
+
+@pytest.mark.parametrize("most", [900, 300, 50])
+def test_threads_hold_no_more_pixels_together_than_one_may_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    for number in range(8):
+        save(tmp_path / f"{number}.png", 12, 24, seed=number)
+    files = find_pictures([tmp_path])
+    held: list[int] = [0]
+    lock, whole = threading.Lock(), sources.read_rgb
+
+    def read(path: Path) -> np.ndarray:
+        with lock:
+            held.append(held[-1] + 1)
+        time.sleep(0.03)
+        with lock:
+            held.append(held[-1] - 1)
+        return whole(path)
+
+    monkeypatch.setattr(sources, "read_rgb", read)
+    monkeypatch.setattr(sources, "_ROOM", most)
+    pairs = load_pairs(files, scale=2, steps=BICUBIC, threads=4, cache=tmp_path / "c")
+    assert len(pairs.hr) == 8
+    assert max(held) == max(1, most // (12 * 24))
 
 
 def test_control_a_changed_picture_is_decoded_again(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ PIPELINES: dict[str, tuple[Step, ...]] = {
     "bicubic": (("bicubic", {}),),
     "photo": (("photo", {"clean": 0.5, **_PHOTO}),),
     # Clean pictures suffer less at x4 than at x2, so fewer of them are enough (docs/log.md).
-    "photo_x4": (("photo", {"clean": 0.4, **_PHOTO}),),
+    "photo_x4": (("photo", {"clean": 0.3, "saved": 0.25, **_PHOTO}),),
 }
 
 
@@ -120,15 +120,20 @@ def draw_photo(
     noise: Range,
     peak: Range,
     quality: Sequence[int],
+    saved: float = 0.0,
 ) -> tuple[Step, ...]:
     """Draw the steps of one photograph's fate: blur, noise, resize and JPEG in random order.
 
-    With the chance ``clean`` only bicubic, so that a network stays good at what needs no repair.
-    ``blur`` is in pixels of the small picture, ``noise`` in its levels (0..255), ``peak`` in
-    photons of its white; before the resize they are made stronger, to come out alike.
+    With the chance ``clean`` only bicubic, so that a network stays good at what needs no repair;
+    with the chance ``saved`` that and JPEG, which is all that befell most pictures. ``blur`` is in
+    pixels of the small picture, ``noise`` in its levels (0..255), ``peak`` in photons of its white;
+    before the resize they are made stronger, to come out alike.
     """
-    if rng.random() < clean:
+    fate = rng.random()
+    if fate < clean:
         return (("bicubic", {}),)
+    if fate < clean + saved:
+        return ("bicubic", {}), _draw_jpeg(rng, quality)
     names = ["blur", "noise", "resize", "jpeg"]
     order = [names[i] for i in rng.permutation(len(names))]
     if rng.random() < 0.5:  # files are mostly made last
@@ -153,8 +158,7 @@ def draw_photo(
             steps.append(("resize", {"kernel": kernel}))
             size = 1
         else:
-            level = int(rng.integers(quality[0], quality[1] + 1))
-            steps.append(("jpeg", {"quality": level, "subsample": bool(rng.random() < 0.5)}))
+            steps.append(_draw_jpeg(rng, quality))
     return tuple(steps)
 
 
@@ -164,6 +168,11 @@ def _draw_blur(rng: np.random.Generator, sigma: Range) -> Step:
     angle = 0.0 if ratio == 1.0 else round(float(rng.uniform(0, math.pi)), 2)
     drawn = round(float(rng.uniform(sigma[0], sigma[1])), 2)
     return "blur", {"sigma": max(drawn, 0.05), "ratio": ratio, "angle": angle}
+
+
+def _draw_jpeg(rng: np.random.Generator, quality: Sequence[int]) -> Step:
+    level = int(rng.integers(quality[0], quality[1] + 1))
+    return "jpeg", {"quality": level, "subsample": bool(rng.random() < 0.5)}
 
 
 def _log_uniform(rng: np.random.Generator, between: Range) -> float:

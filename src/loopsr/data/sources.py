@@ -11,8 +11,12 @@ import json
 import logging
 import shutil
 import tempfile
+import threading
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +32,12 @@ from loopsr.ops.resize import resize
 
 log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
+_Made = list[tuple[Pixels, list[Pixels]]]  # a sharp picture and its copies, with their twins
 SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp", ".ppm", ".gif")
 )
 _LIMITS = Limits(max_pixels=100_000_000)  # held as a whole, several times as floats
+_ROOM = _LIMITS.max_pixels  # that all threads together hold
 _REDUCED = (0.45, 0.9)  # sides of a copy, in those of its picture
 _REDUCERS = ("bicubic", "lanczos")
 _FORMAT = 2  # raise it when the layout of the cache changes
@@ -98,6 +104,16 @@ def read_rgb(path: Path) -> Pixels:
     return pixels if pixels.ndim == 3 and pixels.shape[2] == 3 else np.stack([pixels] * 3, -1)
 
 
+def _count_pixels(path: Path) -> int:
+    """Of a picture, as its first bytes tell; 0 of a file that is none."""
+    pyvips = vips()
+    try:
+        image = pyvips.Image.new_from_file(str(path))
+    except pyvips.Error:
+        return 0
+    return int(image.width * image.height)
+
+
 def crop_to_multiple(image: Pixels, scale: int) -> Pixels:
     """Cut right and bottom so that both sides are multiples of ``scale``."""
     height, width = (side - side % scale for side in image.shape[:2])
@@ -152,32 +168,76 @@ def _with_copies(picture: Pixels, name: str, scale: int, copies: int) -> Iterato
             yield reduced
 
 
+def _twins(hr: Pixels, name: str, scale: int, steps: Sequence[Step], variants: int) -> list[Pixels]:
+    draws = (_draws(name, variant) for variant in range(variants))
+    return [degrade(hr, scale=scale, steps=steps, rng=rng) for rng in draws]
+
+
+class _Room:
+    """Pixels that threads hold at a time: together ``_ROOM``, or one picture of any size."""
+
+    def __init__(self) -> None:
+        """Nothing is taken yet."""
+        self._taken = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def take(self, pixels: int) -> Iterator[None]:
+        """Wait until there is room, and hold it for the time of a ``with`` block."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._taken or self._taken + pixels <= _ROOM)
+            self._taken += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= pixels
+                self._changed.notify_all()
+
+
+def _side_by_side(
+    make: Callable[[Path], _Made], files: Iterable[Path], threads: int
+) -> Iterator[tuple[Path, Future[_Made]]]:
+    """What becomes of each file, in their order; ``threads`` of them are worked on at a time."""
+    room = _Room()
+
+    def work(path: Path) -> _Made:
+        with room.take(_count_pixels(path)):
+            return make(path)
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="loopsr-pairs") as pool:
+        begun: deque[tuple[Path, Future[_Made]]] = deque()
+        try:
+            for path in files:
+                begun.append((path, pool.submit(work, path)))
+                if len(begun) > threads:
+                    yield begun.popleft()
+            while begun:
+                yield begun.popleft()
+        finally:
+            for _, future in begun:
+                future.cancel()
+
+
 def _build(
-    files: Sequence[Path],
-    target: Path,
-    scale: int,
-    steps: Sequence[Step],
-    variants: int,
-    copies: int,
+    files: Sequence[Path], target: Path, make: Callable[[Path], _Made], scale: int, threads: int
 ) -> None:
-    """Decode and degrade into ``target``; unreadable files are skipped with a warning."""
+    """Write what ``make`` makes of the files to ``target``; unreadable ones are skipped."""
     shapes: list[tuple[int, int]] = []
     names: list[str] = []
     skipped = 0
     log.info("decoding %d pictures for x%d into a cache; this is done once", len(files), scale)
     with (target / "hr.bin").open("wb") as hr_file, (target / "lr.bin").open("wb") as lr_file:
-        for path in files:
+        for path, made in _side_by_side(make, files, threads):
             try:
-                picture = _read(path, scale)
+                pairs = made.result()
             except ImageReadError as error:
                 log.warning("skipped: %s", error)
                 skipped += 1
                 continue
-            for hr in _with_copies(picture, path.name, scale, copies):
+            for hr, twins in pairs:
                 hr_file.write(np.ascontiguousarray(hr).data)
-                for variant in range(variants):
-                    rng = _draws(path.name, variant)
-                    lr = degrade(hr, scale=scale, steps=steps, rng=rng)
+                for lr in twins:
                     lr_file.write(np.ascontiguousarray(lr).data)
                 shapes.append((hr.shape[0] // scale, hr.shape[1] // scale))
                 names.append(path.name)
@@ -196,22 +256,28 @@ def load_pairs(
     steps: Sequence[Step],
     variants: int = 1,
     copies: int = 0,
+    threads: int = 1,
     cache: Path | None = None,
 ) -> Pairs:
     """Open the cached pairs of these files, decoding them first when they are new.
 
     A random degradation is drawn ``variants`` times for each picture. Beside each stand ``copies``
-    of it, reduced to 0.45 to 0.9 of its sides, which show other detail. ``cache`` is where they are
-    kept, ``pairs`` in the cache folder when not given. Raises ``ImageReadError``
-    when not one picture can be decoded.
+    of it, reduced to 0.45 to 0.9 of its sides, which show other detail. As many ``threads`` decode
+    them, to the same pairs. ``cache`` is where they are kept, ``pairs`` in the cache folder when
+    not given. Raises ``ImageReadError`` when not one picture can be decoded.
     """
     key = _key(files, scale, steps, variants, copies)
     folder = (cache or cache_folder() / "pairs") / key
     if not (folder / "index.json").is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder.parent))
+
+        def make(path: Path) -> _Made:
+            sharp = _with_copies(_read(path, scale), path.name, scale, copies)
+            return [(hr, _twins(hr, path.name, scale, steps, variants)) for hr in sharp]
+
         try:
-            _build(files, work, scale, steps, variants, copies)
+            _build(files, work, make, scale, threads)
             try:
                 work.rename(folder)
             except OSError:

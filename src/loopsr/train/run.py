@@ -169,7 +169,12 @@ def pictures(
             files = [path for path in files if path not in judges]
     steps = pipeline(recipe.degradation)
     pairs = load_pairs(
-        files, scale=recipe.scale, steps=steps, variants=recipe.variants, copies=recipe.copies
+        files,
+        scale=recipe.scale,
+        steps=steps,
+        variants=recipe.variants,
+        copies=recipe.copies,
+        threads=torch.get_num_threads(),
     )
     held_out = load_pairs(judges, scale=recipe.scale, steps=steps)
     return pairs, list(zip(held_out.lr, held_out.hr, strict=True))
