@@ -31,7 +31,7 @@ def recipe(*, scale: int) -> Recipe:
         choices=1,
         # JPEG spoils brightness and colour each in its own way, so the colours keep their order.
         colours=False,
-        negatives=False,  # not tried
+        negatives=False,  # brought nothing at x4 (docs/log.md)
         copies=0,  # the variants are many enough
         revive=True,
     )
