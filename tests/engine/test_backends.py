@@ -211,9 +211,9 @@ def test_control_other_weights_are_noticed(
     assert not within(found, BOUNDS[precision, "loop"])
 
 
-# `loop-x4` is beyond the bound on this picture by 1.6 levels in single samples: `auto` leaves it in
-# float32.
-@pytest.mark.parametrize("name", ["loop-x2", "loop-x3"])
+# The other scales are beyond the bound on this picture in single samples, `loop-x3` by up to 1.6
+# levels (0.4 on OpenVINO), `loop-x4` by 1.6: `auto` leaves them in float32.
+@pytest.mark.parametrize("name", ["loop-x2"])
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if "bfloat16" in PRECISIONS[name]])
 def test_bfloat16_shows_no_difference_with_what_ships(name: str, backend: str) -> None:
     """The bound by which bfloat16 may be taken unasked. Planted: `lrn` is beyond it."""

@@ -52,7 +52,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[FakeQuantised, Mode
                 weight.mul_(3)
     integers = FakeQuantised(network)
     integers.calibrate([torch.rand(4, 3, 32, 32)])
-    shipped = catalogue.card("loop-x4")
+    shipped = catalogue.card("loop-s-x4")
     card = make_card(
         integers, name="loop-s-x4", kind="loop", data=shipped.data, training=shipped.training
     )
