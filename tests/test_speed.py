@@ -130,12 +130,12 @@ def test_road_of_a_picture(tmp_path: Path) -> None:
     road = importlib.import_module("road")
     page = tmp_path / "page.md"
     page.write_text(MARKS.replace("speed", "road"))
-    line = ["--megapixels", "0.05", "--rounds", "1", "--threads", "1"]
+    line = ["--megapixels", "0.2", "--rounds", "1", "--threads", "1"]
     assert road.main([*line, "--results", str(tmp_path), "--guide", str(page)]) in (0, 1)
     (kept,) = tmp_path.glob("road_onnxruntime_float32-*.json")
     (result,) = json.loads(kept.read_text())["results"]
-    assert result["source"] == ["jpg", 224, 224]
-    assert result["target"] == ["jpg", 448, 448]
+    assert result["source"] == ["jpg", 447, 447]
+    assert result["target"] == ["jpg", 894, 894]
     assert result["model"] == "loop-x2"
     assert "network" in result["stages"]["main"]
     # Figures are rounded to a millisecond: the sum may be half of one too large for each.

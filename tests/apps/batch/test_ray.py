@@ -177,11 +177,13 @@ def ray(alone: Ray) -> Iterator[Ray]:
             folder = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="lr-", dir="/tmp", ignore_cleanup_errors=True)
             )
+            # Where the head notes its address; nobody makes this folder for it.
+            (Path(folder) / "ray").mkdir()
             said = Path(folder) / "stderr"
             with said.open("w") as stderr:
                 process = subprocess.Popen(
                     [sys.executable, "-c", _CLUSTER, folder],
-                    env=alone.environment,
+                    env={**alone.environment, "RAY_TMPDIR": folder},
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
