@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from loopsr.cli.eval import command
 from loopsr.data.sources import read_rgb
 from loopsr.engine.opener import open_model
-from loopsr.errors import ImageError, MissingExtraError, UnknownNameError, UsageError
+from loopsr.errors import BackendError, ImageError, MissingExtraError, UnknownNameError, UsageError
 from loopsr.ops.resize import resize
 from loopsr.train.evaluate import METRICS
 from loopsr.weights import catalogue
@@ -133,6 +133,17 @@ def test_pictures_that_cannot_be_measured(tmp_path: Path) -> None:
 def test_lpips_says_what_is_missing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lpips", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'loopsr\[lpips\]'"):
+        run("bicubic", "--data", data, "--scale", 2, "--lpips")
+
+
+def test_lpips_names_a_torchvision_that_does_not_fit(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = "raise RuntimeError('operator torchvision::nms does not exist')\n"
+    (tmp_path / "lpips.py").write_text(broken, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "lpips", raising=False)
+    with pytest.raises(BackendError, match=r"torchvision does not fit this torch .*--index-url"):
         run("bicubic", "--data", data, "--scale", 2, "--lpips")
 
 

@@ -25,13 +25,18 @@ def open_lpips() -> Callable[..., float]:
 
     AlexNet, version 0.1, on RGB of the whole picture: ``border`` is not cut, as is the habit with
     LPIPS. Pictures are (h, w, 3) of 0..255. Raises ``MissingExtraError``, and ``BackendError`` when
-    AlexNet cannot be had.
+    AlexNet cannot be had or torchvision does not load.
     """
     try:
         torch: Any = importlib.import_module("torch")
         lpips: Any = importlib.import_module("lpips")
-    except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision of another torch
+    except ImportError as error:
         raise MissingExtraError(f"LPIPS ({first_line(error)})", "lpips") from error
+    except RuntimeError as error:  # what torchvision raises beside a torch of another build
+        raise BackendError(
+            f"the installed torchvision does not fit this torch ({first_line(error)}); install "
+            "both from one place, for example with the same --index-url"
+        ) from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torchvision, about how `lpips` calls it
