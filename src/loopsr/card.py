@@ -26,12 +26,13 @@ class StepRule:
 
     ``cell`` is the side of a piece in input pixels. One with less detail than ``thresholds[i]``
     (see ``loopsr.engine.detail``) stops at step ``stops[i]``, else at the last of them; 0 is
-    bicubic.
+    bicubic, of the input as ``loopsr.ops.enlarge.sharpened`` by the weights ``sharpen``.
     """
 
     cell: int
     stops: tuple[int, ...]
     thresholds: tuple[float, ...]
+    sharpen: tuple[float, ...] = ()
 
     def up_to(self, iters: int) -> StepRule | None:
         """The same with no more than ``iters`` steps; None when there is nothing to choose."""
@@ -39,7 +40,7 @@ class StepRule:
         if len(stops) < 2:
             return None
         thresholds = self.thresholds[: len(stops) - 1]
-        return StepRule(cell=self.cell, stops=stops, thresholds=thresholds)
+        return dataclasses.replace(self, stops=stops, thresholds=thresholds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +74,8 @@ class ModelCard:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
     # What `loopsr.export.calibrate` found on training pictures: "psnr", in dB after each step, and
-    # a ``StepRule`` ("cell", "stops", "thresholds") with what it costs ("loss", in dB) and takes
-    # ("mean", steps). Without it a network runs all its steps everywhere.
+    # a ``StepRule`` ("cell", "stops", "thresholds", "sharpen") with what it costs ("loss", in dB)
+    # and takes ("mean", steps). Without it a network runs all its steps everywhere.
     steps: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -120,6 +121,7 @@ class ModelCard:
             cell=self.steps["cell"],
             stops=tuple(self.steps["stops"]),
             thresholds=tuple(self.steps["thresholds"]),
+            sharpen=tuple(self.steps.get("sharpen", ())),
         )
         return rule.up_to(self.iters or 1)
 
@@ -191,7 +193,18 @@ def _is_steps(steps: object, iters: int) -> bool:
         return False
     if len(stops) != len(thresholds) + 1 or thresholds != sorted(thresholds):
         return False
+    if not _is_sharpen(steps.get("sharpen", [])):
+        return False
     return stops == sorted(set(stops)) and stops[0] >= 0 and stops[-1] <= iters
+
+
+def _is_sharpen(weights: object) -> bool:
+    """Whether they are none or five, each within -1 to 1."""
+    return (
+        isinstance(weights, list)
+        and len(weights) in (0, 5)
+        and all(_is_number(weight) and abs(weight) <= 1 for weight in weights)
+    )
 
 
 def _is_number(value: object) -> bool:

@@ -20,6 +20,7 @@ from loopsr.engine.detail import detail, wanted_steps
 from loopsr.engine.runners import Steps
 from loopsr.engine.tiling import upscale_rows
 from loopsr.export.package import make_card, write_package
+from loopsr.ops.enlarge import sharpened
 from loopsr.ops.resize import resize
 
 Floats = NDArray[np.float32]
@@ -61,12 +62,16 @@ def picture(photo: Photo, height: int, width: int) -> Floats:
     return (rows * (1 - share) + photo(height, width) * share + grain).clip(0.01, 0.99)
 
 
+SHARPEN = (-0.29, 0.05, 0.1, -0.02, 0.0)
+
+
 def rule_for(pixels: Floats, stops: tuple[int, ...], cell: int = 8) -> StepRule:
-    """A rule by which about as many cells stop at each of ``stops``."""
+    """A rule by which about as many cells stop at each of ``stops``; bicubic is sharpened."""
     box = (0, pixels.shape[0], 0, pixels.shape[1])
     found = detail(pixels.transpose(2, 0, 1), box, cell)
     shares = np.linspace(0, 1, len(stops) + 1)[1:-1]
-    return StepRule(cell=cell, stops=stops, thresholds=tuple(np.quantile(found, shares)))
+    thresholds = tuple(np.quantile(found, shares))
+    return StepRule(cell=cell, stops=stops, thresholds=thresholds, sharpen=SHARPEN)
 
 
 def by_steps(card: ModelCard, folder: Path, pixels: Floats) -> list[Floats]:
@@ -77,7 +82,8 @@ def by_steps(card: ModelCard, folder: Path, pixels: Floats) -> list[Floats]:
         for n in range(1, card.iters + 1)
     ]
     lr = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
-    bicubic = resize(pixels.astype(np.float64), scale=card.scale).astype(np.float32)
+    sharp = sharpened(lr[0], SHARPEN).transpose(1, 2, 0)
+    bicubic = resize(sharp.astype(np.float64), scale=card.scale).astype(np.float32)
     return [bicubic, *(network.run(lr)[0].transpose(1, 2, 0) for network in opened)]
 
 
@@ -93,9 +99,7 @@ def run_adaptive(
         shape = np.shape(steps) or (1, 1)
         cells[top : top + shape[0], left : left + shape[1]] = steps
 
-    network = open_stepwise(
-        "onnxruntime", card, folder / f"{card.name}.onnx", stops=rule.stops, threads=1
-    )
+    network = open_stepwise("onnxruntime", card, folder / f"{card.name}.onnx", rule=rule, threads=1)
     rows = upscale_rows(
         Adaptive(network, card, rule),
         replace(card, halo=adaptive_halo(card, rule)),
@@ -208,10 +212,24 @@ def test_planted_faults_are_seen(
     assert worst() <= 1
 
 
+def test_bicubic_is_sharpened_by_the_rule(folder: Path, photo: Photo) -> None:
+    card, pixels = from_folder(folder, "loop-x4"), picture(photo, 40, 40)
+    rule = StepRule(cell=8, stops=(0, 4), thresholds=(1e6,), sharpen=SHARPEN)
+    expected = by_steps(card, folder, pixels)[0].clip(0, 1)
+    output, _ = run_adaptive(card, folder, rule, pixels, 24)
+    assert np.abs(output - expected).max() <= BOUND
+    # Planted: without the weights it is another picture.
+    plain, _ = run_adaptive(card, folder, replace(rule, sharpen=()), pixels, 24)
+    assert np.abs(plain - expected).max() > 10 * BOUND
+
+
+@pytest.mark.parametrize("stops", [(1, 2, 4), (0, 3)])
 @pytest.mark.parametrize("tile", [8, 20, 33, (16, 1000), (1000, 8)])
-def test_tiles_change_nothing(tile: int | tuple[int, int], folder: Path, photo: Photo) -> None:
+def test_tiles_change_nothing(
+    tile: int | tuple[int, int], stops: tuple[int, ...], folder: Path, photo: Photo
+) -> None:
     card, pixels = from_folder(folder, "loop-x4"), picture(photo, 61, 75)
-    rule = rule_for(pixels, (1, 2, 4))
+    rule = rule_for(pixels, stops)
     whole, cells = run_adaptive(card, folder, rule, pixels, 1000)
     output, again = run_adaptive(card, folder, rule, pixels, tile)  # type: ignore[arg-type]
     assert np.array_equal(cells, again)

@@ -11,8 +11,10 @@ import pyvips
 import torch
 
 from loopsr import models
-from loopsr.export.calibrate import Cells, find_rule, main, outcome
+from loopsr.data.sources import Pairs
+from loopsr.export.calibrate import Cells, find_rule, fit_sharpen, main, outcome
 from loopsr.export.package import make_card, write_package
+from loopsr.ops.enlarge import enlarge, sharpened
 from loopsr.weights import catalogue
 
 
@@ -129,3 +131,20 @@ def test_cells_that_cost_less_with_more_detail() -> None:
         rule = find_rule([one], loss=allowed)
         possible = [outcome([one], [0, 1], [edge]) for edge in (*detail, 2.0)]
         assert rule["mean"] == pytest.approx(min(m for lost, m in possible if lost <= allowed))
+
+
+def test_sharpening_is_found_again() -> None:
+    """Of pictures that were made by sharpening and bicubic: the weights, up to the rounding."""
+    rng = np.random.default_rng(0)
+    weights = (-0.25, 0.04, 0.06, -0.02, 0.01)
+    lr = tuple(rng.integers(96, 160, (3, 40, 56, 3)).astype(np.uint8))
+
+    def made_by(weights: tuple[float, ...]) -> Pairs:
+        planes = [one.transpose(2, 0, 1).astype(np.float32) for one in lr]
+        large = [enlarge(sharpened(each, weights), 2).transpose(1, 2, 0) for each in planes]
+        hr = tuple(np.round(each).astype(np.uint8) for each in large)
+        return Pairs(scale=2, names=("a", "b", "c"), hr=hr, lr=lr, key="")
+
+    assert fit_sharpen(made_by(weights), scale=2) == pytest.approx(weights, abs=2e-3)
+    # Planted: nothing was lost, so there is nothing to sharpen.
+    assert fit_sharpen(made_by(()), scale=2) == pytest.approx([0] * 5, abs=2e-3)

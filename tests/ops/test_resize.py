@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from loopsr.errors import ImageError
-from loopsr.ops.enlarge import enlarge
+from loopsr.ops.enlarge import CLASSES, differences, enlarge, sharpened
 from loopsr.ops.resize import resize
 
 BENCH = Path(__file__).parents[3] / "shared" / "data" / "bench"
@@ -111,3 +111,25 @@ def test_the_quick_one_gives_the_same(scale: int, size: tuple[int, int]) -> None
     if size != (1, 1):
         moved = np.abs(enlarge(planes, scale)[:, 1:] - expected[:, :-1]).max()
         assert moved > 1e-2
+
+
+def test_sharpened_is_a_symmetric_kernel_that_keeps_what_is_flat() -> None:
+    weights = (-0.3, 0.05, 0.1, -0.02, 0.01)
+    kernel = np.zeros((5, 5))
+    for weight, (a, b) in zip(weights, CLASSES, strict=True):
+        for i in (-1, 1):
+            for j in (-1, 1):
+                kernel[2 + i * a, 2 + j * b] = kernel[2 + i * b, 2 + j * a] = weight
+    kernel[2, 2] = 1 - kernel.sum()
+    image = np.random.default_rng(0).random((2, 9, 7)).astype(np.float32)
+    padded = np.pad(image, ((0, 0), (2, 2), (2, 2)), mode="symmetric")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(1, 2))
+    expected = (windows * kernel).sum(axis=(-1, -2))
+    assert np.abs(sharpened(image, weights) - expected).max() < 1e-6
+    assert np.abs(expected - image).max() > 0.1
+    assert sharpened(image, ()) is image
+    flat = np.full((3, 4, 4), 0.7, np.float32)
+    assert sharpened(flat, weights) == pytest.approx(flat)
+    assert len(list(differences(image))) == len(CLASSES)
+    with pytest.raises(ValueError, match="longer"):
+        sharpened(image, (-0.3, 0.05))

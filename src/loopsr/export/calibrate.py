@@ -4,9 +4,9 @@
 
 Runs the network in every number of steps on reductions of training pictures. Cells are sorted by
 how much detail they hold (``loopsr.engine.detail``); the thresholds between the stops are those
-with the fewest steps at a given mean loss of PSNR against all steps. The figures go into the two
-files of a model that ships, or, for a path, into that file and its twin of the other kind beside
-it.
+with the fewest steps at a given mean loss of PSNR against all steps. Where one stop is no step at
+all, the weights that sharpen bicubic are fitted as well. The figures go into the two files of a
+model that ships, or, for a path, into that file and its twin of the other kind beside it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 
 from loopsr.card import ModelCard
 from loopsr.data.degrade import pipeline
-from loopsr.data.sources import find_pictures, load_pairs
+from loopsr.data.sources import Pairs, find_pictures, load_pairs
 from loopsr.engine.backends import open_backend
 from loopsr.engine.detail import cell_sums, detail
 from loopsr.errors import LoopsrError, UsageError
 from loopsr.export.package import rewrite_card
 from loopsr.metrics.psnr import luma
-from loopsr.ops.enlarge import enlarge
+from loopsr.ops.enlarge import CLASSES, differences, enlarge, sharpened
 from loopsr.weights import catalogue
 
 LOSS = 0.15  # dB, mean over the pictures
@@ -59,18 +59,23 @@ class Cells:
 
 
 def measure(
-    card: ModelCard, path: Path, pictures: Sequence[Path], *, cell: int, threads: int | None
+    card: ModelCard,
+    path: Path,
+    pairs: Pairs,
+    *,
+    cell: int,
+    sharpen: Sequence[float],
+    threads: int | None,
 ) -> Iterator[Cells]:
     """The cells of each picture, by the network in every number of steps."""
     networks = [
         open_backend("onnxruntime", card, path, threads=threads, iters=steps)
         for steps in range(1, (card.iters or 1) + 1)
     ]
-    pairs = load_pairs(pictures, scale=card.scale, steps=pipeline(card.degradation))
     side = cell * card.scale
     for lr, hr in zip(pairs.lr, pairs.hr, strict=True):
-        pixels = np.divide(lr.transpose(2, 0, 1), 255, dtype=np.float32)
-        outputs = [enlarge(pixels, card.scale)]
+        pixels = _planes(lr)
+        outputs = [enlarge(sharpened(pixels, sharpen), card.scale)]
         outputs += [network.run(pixels[None])[0] for network in networks]
         sharp = luma(hr)
         levels = [np.floor(output.clip(0, 1).transpose(1, 2, 0) * 255 + 0.5) for output in outputs]
@@ -80,6 +85,28 @@ def measure(
             errors=np.array(errors),
             pixels=cell_sums(np.ones_like(sharp), side).ravel(),
         )
+
+
+def fit_sharpen(pairs: Pairs, *, scale: int) -> list[float]:
+    """The weights with which ``sharpened`` brings bicubic closest to the sharp pictures.
+
+    By least squares of luma. Each picture counts as much as another, whatever its error.
+    """
+    matrix, right = np.zeros((len(CLASSES), len(CLASSES))), np.zeros(len(CLASSES))
+    for lr, hr in zip(pairs.lr, pairs.hr, strict=True):
+        plane = luma(lr).astype(np.float32)
+        missing = (luma(hr) - enlarge(plane, scale)).ravel()
+        terms = np.stack([enlarge(term, scale).ravel() for term in differences(plane)])
+        weight = 1 / max(float(missing @ missing), 1e-9)
+        matrix += weight * (terms @ terms.T)
+        right += weight * (terms @ missing)
+    weights = np.linalg.lstsq(matrix, right, rcond=1e-6)[0].clip(-1, 1)
+    return [round(float(value), 4) for value in weights]
+
+
+def _planes(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(h, w, 3) of 0..255 as (3, h, w) of [0, 1]."""
+    return np.divide(pixels.transpose(2, 0, 1), 255, dtype=np.float32)
 
 
 def find_rule(
@@ -206,8 +233,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError(f"{card.name} runs up to {card.iters} steps; pass --stops in order")
         pictures = find_pictures(options.hr)
         pictures = pictures[:: -(-len(pictures) // options.most)]
-        cells = list(measure(card, path, pictures, cell=options.cell, threads=options.threads))
+        pairs = load_pairs(pictures, scale=card.scale, steps=pipeline(card.degradation))
+        sharpen = fit_sharpen(pairs, scale=card.scale)
+        cells = list(
+            measure(
+                *(card, path, pairs),
+                cell=options.cell,
+                sharpen=sharpen,
+                threads=options.threads,
+            )
+        )
         steps = {"cell": options.cell, **find_rule(cells, stops=stops, loss=options.loss)}
+        if steps.get("stops", [1])[0] == 0:
+            steps["sharpen"] = sharpen
         if not options.dry_run:
             write(card, path, steps)
     except LoopsrError as error:

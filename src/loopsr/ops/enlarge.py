@@ -2,9 +2,15 @@
 
 Every output pixel between the same two input pixels has the same four weights, so a whole plane
 is a few sums of itself, moved.
+
+Bicubic is soft. A picture that is ``sharpened`` before comes closer to the one that was reduced: a
+prefilter, as spline interpolation has (Unser, "Splines: a perfect fit for signal and image
+processing", 1999), but fitted to pictures (``loopsr.export.calibrate``).
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +19,37 @@ from loopsr.ops.resize import cubic
 
 REACH = 2  # input pixels that an output pixel sees on each side
 Array = NDArray[np.float32]
+
+# The pixels around one in a square of 5x5, those that a flip or a turn exchanges as one class.
+CLASSES = ((0, 1), (1, 1), (0, 2), (1, 2), (2, 2))
+_SIGNS = (-1, 1)
+
+
+def sharpened(image: Array, weights: Sequence[float]) -> Array:
+    """(..., h, w) float32 with each pixel moved away from those around it, by a weight a class.
+
+    What is flat stays; negative weights sharpen, and without any the image itself is returned.
+    Borders are mirrored.
+    """
+    if not weights:
+        return image
+    result = image.copy()
+    for weight, difference in zip(weights, differences(image), strict=True):
+        result += np.float32(weight) * difference
+    return result
+
+
+def differences(image: Array) -> Iterator[Array]:
+    """For each of ``CLASSES``: the sum of its pixels around each pixel, less as often that one."""
+    height, width = image.shape[-2:]
+    padded = np.pad(image, [(0, 0)] * (image.ndim - 2) + [(2, 2)] * 2, mode="symmetric")
+    for one in CLASSES:
+        turned = [(i * a, j * b) for a, b in (one, one[::-1]) for i in _SIGNS for j in _SIGNS]
+        places = sorted(set(turned))
+        total = np.float32(-len(places)) * image
+        for down, right in places:
+            total += padded[..., 2 + down : 2 + down + height, 2 + right : 2 + right + width]
+        yield total
 
 
 def enlarge(image: Array, scale: int) -> Array:
