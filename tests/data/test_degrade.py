@@ -100,13 +100,13 @@ def test_fates_are_as_varied_as_promised() -> None:
     assert kernels == {"bicubic", "bilinear", "box", "lanczos"}
 
 
-def test_a_quarter_of_the_fates_at_x4_is_jpeg_alone() -> None:
+def test_almost_half_of_the_fates_at_x4_are_jpeg_alone() -> None:
     ranges = pipeline("photo_x4")[0][1]
-    assert ranges["saved"] == 0.25
+    assert ranges["saved"] == 0.45
     fates = [draw_photo(scale=4, rng=np.random.default_rng(seed), **ranges) for seed in range(2000)]
     saved = [f for f in fates if [name for name, _ in f] == ["bicubic", "jpeg"]]
-    assert len(saved) / 2000 == pytest.approx(0.25, abs=0.04)
-    assert sum(f == (("bicubic", {}),) for f in fates) / 2000 == pytest.approx(0.3, abs=0.04)
+    assert len(saved) / 2000 == pytest.approx(0.45, abs=0.04)
+    assert sum(f == (("bicubic", {}),) for f in fates) / 2000 == pytest.approx(0.2, abs=0.04)
     quality = [f[1][1]["quality"] for f in saved]
     assert (min(quality), max(quality)) == (35, 95)
 

@@ -81,7 +81,7 @@ PIPELINES: dict[str, tuple[Step, ...]] = {
     "bicubic": (("bicubic", {}),),
     "photo": (("photo", {"clean": 0.5, **_PHOTO}),),
     # Clean pictures suffer less at x4 than at x2, so fewer of them are enough (docs/log.md).
-    "photo_x4": (("photo", {"clean": 0.3, "saved": 0.25, **_PHOTO}),),
+    "photo_x4": (("photo", {"clean": 0.2, "saved": 0.45, **_PHOTO}),),
 }
 
 
