@@ -99,7 +99,9 @@ def run_adaptive(
         shape = np.shape(steps) or (1, 1)
         cells[top : top + shape[0], left : left + shape[1]] = steps
 
-    network = open_stepwise("onnxruntime", card, folder / f"{card.name}.onnx", rule=rule, threads=1)
+    network = open_stepwise(
+        "onnxruntime", card, folder / f"{card.name}.onnx", stops=rule.stops, threads=1
+    )
     rows = upscale_rows(
         Adaptive(network, card, rule),
         replace(card, halo=adaptive_halo(card, rule)),

@@ -50,7 +50,7 @@ ADAPTIVE = """
 stops = tuple(json.loads(sys.argv[3]))
 thresholds = tuple(0.1 + 0.9 * i for i in range(len(stops) - 1))
 rule = StepRule(cell=16, stops=stops, thresholds=thresholds)
-network = open_stepwise("onnxruntime", card, path, rule=rule, threads=2)
+network = open_stepwise("onnxruntime", card, path, stops=stops, threads=2)
 adaptive = Adaptive(network, card, rule)
 adaptive.run_core(pixels[:, :, :8, :8].copy(), (0, 8, 0, 8))
 before = peak()

@@ -25,6 +25,9 @@ from loopsr.engine.blend import REACH, blend, enlarged, ramp
 from loopsr.engine.cover import cover
 from loopsr.engine.detail import SEEN, wanted_steps
 from loopsr.engine.runners import Array, Box, Core
+from loopsr.ops.enlarge import REACH as ENLARGE_REACH
+from loopsr.ops.enlarge import SHARPEN_REACH, enlarge, sharpened
+from loopsr.weights.onnx_parts import INPUT
 
 _OVERHEAD = 500.0  # what calling a runtime costs, in input pixels of one step
 
@@ -68,8 +71,7 @@ class Adaptive:
         size = window.shape[2], window.shape[3]
         judged = _clipped(_grown(core, _beside(self._rule)), (0, size[0], 0, size[1]))
         steps = wanted_steps(window[0], judged, self._rule)
-        picture, state = self._network.begin(window)
-        output = picture[0, :, *_place(core, (0, size[0], 0, size[1]), self._scale)]
+        output, state = self._begin(window, core)
         for stop in self._rule.stops[1:]:
             mask = steps == stop
             if mask.any():
@@ -79,6 +81,17 @@ class Adaptive:
         y, x = (core[0] - judged[0]) // self.unit, (core[2] - judged[2]) // self.unit
         rows, columns = (-(-(core[i + 1] - core[i]) // self.unit) for i in (0, 2))
         return Core(output, steps[y : y + rows, x : x + columns])
+
+    def _begin(self, window: Array, core: Box) -> tuple[Array, State]:
+        """The picture of the core after the first stop, and the state of the window there."""
+        whole = (0, window.shape[2], 0, window.shape[3])
+        if self._rule.stops[0]:
+            picture, state = self._network.begin(window)
+            return picture[0, :, *_place(core, whole, self._scale)], state
+        # No step: bicubic, of the core and what it sees.
+        near = _clipped(_grown(core, ENLARGE_REACH + SHARPEN_REACH), whole)
+        part = sharpened(window[0, :, *_place(near, whole)], self._rule.sharpen)
+        return enlarge(part, self._scale)[:, *_place(core, near, self._scale)], {INPUT: window}
 
     def _go_on(self, output: Array, stop: int, chosen: _Chosen, state: State) -> None:
         """Bring chosen cells to ``stop`` steps in ``output``, the picture of their core so far."""

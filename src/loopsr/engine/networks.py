@@ -119,7 +119,7 @@ class Networks:
             chosen = self._choose(card, fine=fine, measure=measure)
             full, _ = self._files[card.name]
             if rule is not None and chosen.backend in STEPWISE and chosen.precision == "float32":
-                return Adaptive(self._stepwise(full, chosen, rule), full, rule)
+                return Adaptive(self._stepwise(full, chosen, rule.stops), full, rule)
             backend = self._opened(full, chosen, card.iters)
             if self._self_ensemble:
                 backend = SelfEnsemble(backend)
@@ -192,12 +192,12 @@ class Networks:
             )
         return self._open[key]
 
-    def _stepwise(self, card: ModelCard, chosen: Candidate, rule: StepRule) -> Stepwise:
-        key = card.name, rule.stops, chosen
+    def _stepwise(self, card: ModelCard, chosen: Candidate, stops: tuple[int, ...]) -> Stepwise:
+        key = card.name, stops, chosen
         if key not in self._cut:
             path = self._file(card, chosen)
             self._cut[key] = open_stepwise(
-                chosen.backend, card, path, rule=rule, threads=self._threads
+                chosen.backend, card, path, stops=stops, threads=self._threads
             )
         return self._cut[key]
 

@@ -22,6 +22,7 @@ Array = NDArray[np.float32]
 
 # The pixels around one in a square of 5x5, those that a flip or a turn exchanges as one class.
 CLASSES = ((0, 1), (1, 1), (0, 2), (1, 2), (2, 2))
+SHARPEN_REACH = 2  # how far they are
 _SIGNS = (-1, 1)
 
 
@@ -42,13 +43,15 @@ def sharpened(image: Array, weights: Sequence[float]) -> Array:
 def differences(image: Array) -> Iterator[Array]:
     """For each of ``CLASSES``: the sum of its pixels around each pixel, less as often that one."""
     height, width = image.shape[-2:]
-    padded = np.pad(image, [(0, 0)] * (image.ndim - 2) + [(2, 2)] * 2, mode="symmetric")
+    reach = SHARPEN_REACH
+    padded = np.pad(image, [(0, 0)] * (image.ndim - 2) + [(reach, reach)] * 2, mode="symmetric")
     for one in CLASSES:
         turned = [(i * a, j * b) for a, b in (one, one[::-1]) for i in _SIGNS for j in _SIGNS]
         places = sorted(set(turned))
         total = np.float32(-len(places)) * image
         for down, right in places:
-            total += padded[..., 2 + down : 2 + down + height, 2 + right : 2 + right + width]
+            y, x = reach + down, reach + right
+            total += padded[..., y : y + height, x : x + width]
         yield total
 
 

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from loopsr.card import ModelCard, StepRule
+from loopsr.card import ModelCard
 from loopsr.engine.machine import cores
 from loopsr.errors import UnknownNameError, UsageError
 
@@ -61,13 +61,13 @@ State = dict[str, NDArray[np.float32]]
 
 
 class Stepwise(Protocol):
-    """A loaded network that is cut after one step; safe to share by threads."""
+    """A loaded network that is cut after one step, or before all; safe to share by threads."""
 
     name: str
 
     def begin(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], State]:
-        """The picture after the first steps (for none bicubic, sharpened as the rule says), as by
-        ``Backend.run``, and the state there."""
+        """The picture after the first steps, as by ``Backend.run``, and the state there; before
+        all steps there is none, and the state is the input as ``lr``."""
         ...
 
     def go_on(self, state: State, stop: int) -> NDArray[np.float32]:
@@ -112,13 +112,13 @@ def open_backend(
 
 
 def open_stepwise(
-    name: str, card: ModelCard, path: Path, *, rule: StepRule, threads: int | None = None
+    name: str, card: ModelCard, path: Path, *, stops: tuple[int, ...], threads: int | None = None
 ) -> Stepwise:
-    """Load a network with a runtime of ``STEPWISE``, cut after the first stop of ``rule``, to go on
-    to any other of them. Raises as ``open_backend``."""
+    """Load a network with a runtime of ``STEPWISE``, cut after the first of ``stops``, to go on to
+    any other of them. Raises as ``open_backend``."""
     module, _, attribute = STEPWISE[name].partition(":")
     opener = getattr(importlib.import_module(module), attribute)
-    return cast(Stepwise, opener(card, path, rule=rule, threads=threads or cores()))
+    return cast(Stepwise, opener(card, path, stops=stops, threads=threads or cores()))
 
 
 def check_iters(card: ModelCard, iters: int | None) -> None:

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loopsr.card import ModelCard, StepRule
+from loopsr.card import ModelCard
 from loopsr.engine.backends import State
 from loopsr.engine.network import cannot_load, cannot_run, checked_output, onnx_bytes
 from loopsr.errors import BackendError, WeightsError
-from loopsr.ops.enlarge import enlarge, sharpened
 from loopsr.weights.onnx_graph import OUTPUT
 from loopsr.weights.onnx_parts import INPUT, Parts, cut_parts
 
@@ -60,27 +59,19 @@ def open_backend(
 class OnnxRuntimeSteps:
     """One session up to the first stop, and one from there to each later stop.
 
-    Without the first the first stop is 0, bicubic of the input ``sharpened`` by these weights.
+    Without the first, the network is cut before all steps: there is nothing to ``begin``.
     """
 
     name = "onnxruntime"
 
     def __init__(
-        self,
-        first: Any | None,
-        later: dict[int, Any],
-        parts: Parts,
-        card: ModelCard,
-        sharpen: tuple[float, ...],
+        self, first: Any | None, later: dict[int, Any], parts: Parts, card: ModelCard
     ) -> None:
         self._first, self._later, self._parts, self._card = first, later, parts, card
-        self._sharpen = sharpen
 
     def begin(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], State]:
         """As ``Stepwise``: upscale float32 b3hw in [0, 1] by the first steps."""
-        if self._first is None:
-            picture = enlarge(sharpened(pixels, self._sharpen), self._card.scale)
-            return picture, {INPUT: pixels}
+        assert self._first is not None
         names = [OUTPUT, *self._parts.carried]
         picture, *values = self._run(self._first, names, {INPUT: pixels}, pixels)
         state = {INPUT: pixels, **dict(zip(self._parts.carried, values, strict=True))}
@@ -107,10 +98,12 @@ class OnnxRuntimeSteps:
             raise cannot_run(self.name, self._card, pixels, error) from error
 
 
-def open_stepwise(card: ModelCard, path: Path, *, rule: StepRule, threads: int) -> OnnxRuntimeSteps:
-    """Load an ONNX file in parts, cut after the first stop of ``rule``."""
+def open_stepwise(
+    card: ModelCard, path: Path, *, stops: tuple[int, ...], threads: int
+) -> OnnxRuntimeSteps:
+    """Load an ONNX file in parts, cut after the first of ``stops``."""
     runtime: Any = importlib.import_module("onnxruntime")
-    parts = cut_parts(onnx_bytes(card, path, None), rule.stops[0], rule.stops[1:], file=str(path))
+    parts = cut_parts(onnx_bytes(card, path, None), stops[0], stops[1:], file=str(path))
     options = session_options(runtime, threads)
 
     def load(data: bytes) -> Any:
@@ -121,7 +114,7 @@ def open_stepwise(card: ModelCard, path: Path, *, rule: StepRule, threads: int) 
         later = {stop: load(data) for stop, data in parts.later.items()}
     except Exception as error:
         raise cannot_load("onnxruntime", path, error) from error
-    return OnnxRuntimeSteps(first, later, parts, card, rule.sharpen)
+    return OnnxRuntimeSteps(first, later, parts, card)
 
 
 def session_options(runtime: Any, threads: int) -> Any:
