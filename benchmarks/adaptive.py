@@ -32,7 +32,7 @@ from loopsr.engine.detail import wanted_steps
 from loopsr.engine.machine import cores
 from loopsr.engine.upscaler import Upscaler
 from loopsr.metrics.psnr import psnr_y
-from loopsr.ops.enlarge import enlarge
+from loopsr.ops.enlarge import enlarge, sharpened
 from loopsr.train.evaluate import reduce_picture
 from loopsr.weights import catalogue
 
@@ -61,7 +61,7 @@ class Networks:
         pixels = _planes(lr)
         found = {stop: network.run(pixels[None])[0] for stop, network in self.stopped.items()}
         if 0 in self.rule.stops:
-            found[0] = enlarge(pixels, self.card.scale)
+            found[0] = enlarge(sharpened(pixels, self.rule.sharpen), self.card.scale)
         return found
 
     def steps(self, lr: Pixels) -> NDArray[np.int8]:

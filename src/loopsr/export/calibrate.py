@@ -46,8 +46,8 @@ Outcome = tuple[list[float], float, float]  # thresholds, mean loss in dB, mean 
 
 @dataclasses.dataclass(frozen=True)
 class Cells:
-    """The cells of one picture: detail (n,), squared errors in levels of luma after 0 (bicubic), 1,
-    2... steps (1 + steps, n), pixels (n,) of the large picture."""
+    """The cells of one picture: detail (n,), squared errors in levels of luma after 0 (sharpened
+    bicubic), 1, 2... steps (1 + steps, n), pixels (n,) of the large picture."""
 
     detail: Floats
     errors: Floats
@@ -235,14 +235,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         pictures = pictures[:: -(-len(pictures) // options.most)]
         pairs = load_pairs(pictures, scale=card.scale, steps=pipeline(card.degradation))
         sharpen = fit_sharpen(pairs, scale=card.scale)
-        cells = list(
-            measure(
-                *(card, path, pairs),
-                cell=options.cell,
-                sharpen=sharpen,
-                threads=options.threads,
-            )
+        measured = measure(
+            card, path, pairs, cell=options.cell, sharpen=sharpen, threads=options.threads
         )
+        cells = list(measured)
         steps = {"cell": options.cell, **find_rule(cells, stops=stops, loss=options.loss)}
         if steps.get("stops", [1])[0] == 0:
             steps["sharpen"] = sharpen
