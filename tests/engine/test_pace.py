@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from loopsr.engine.pace import Load, Pace, Speed
-from loopsr.engine.runners import Array, Box, Core
-from loopsr.engine.timed import Bicubic, Timed, crop
+from loopsr.engine.runners import Array, Bicubic, Box, Core, crop
+from loopsr.engine.timed import Timed
 from loopsr.ops.enlarge import enlarge
 
 SPEED = Speed(none=0.001, first=0.01, step=0.01)  # seconds a pixel

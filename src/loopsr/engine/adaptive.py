@@ -24,9 +24,7 @@ from loopsr.engine.backends import State, Stepwise
 from loopsr.engine.blend import REACH, blend, enlarged, ramp
 from loopsr.engine.cover import cover
 from loopsr.engine.detail import SEEN, wanted_steps
-from loopsr.engine.runners import Array, Box, Core
-from loopsr.ops.enlarge import REACH as ENLARGE_REACH
-from loopsr.ops.enlarge import SHARPEN_REACH, enlarge, sharpened
+from loopsr.engine.runners import Array, Bicubic, Box, Core
 from loopsr.weights.onnx_parts import INPUT
 
 _OVERHEAD = 500.0  # what calling a runtime costs, in input pixels of one step
@@ -84,14 +82,12 @@ class Adaptive:
 
     def _begin(self, window: Array, core: Box) -> tuple[Array, State]:
         """The picture of the core after the first stop, and the state of the window there."""
+        if self._rule.stops[0] == 0:
+            bicubic = Bicubic(scale=self._scale, sharpen=self._rule.sharpen)
+            return bicubic.run_core(window, core).pixels, {INPUT: window}
+        picture, state = self._network.begin(window)
         whole = (0, window.shape[2], 0, window.shape[3])
-        if self._rule.stops[0]:
-            picture, state = self._network.begin(window)
-            return picture[0, :, *_place(core, whole, self._scale)], state
-        # No step: bicubic, of the core and what it sees.
-        near = _clipped(_grown(core, ENLARGE_REACH + SHARPEN_REACH), whole)
-        part = sharpened(window[0, :, *_place(near, whole)], self._rule.sharpen)
-        return enlarge(part, self._scale)[:, *_place(core, near, self._scale)], {INPUT: window}
+        return picture[0, :, *_place(core, whole, self._scale)], state
 
     def _go_on(self, output: Array, stop: int, chosen: _Chosen, state: State) -> None:
         """Bring chosen cells to ``stop`` steps in ``output``, the picture of their core so far."""

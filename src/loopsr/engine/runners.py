@@ -1,13 +1,15 @@
-"""What upscales the core of a tile: by a fixed network, by steps as needed, against a clock."""
+"""What upscales the core of a tile: a fixed network, steps as needed, against a clock, bicubic."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loopsr.engine.backends import Backend
+from loopsr.ops.enlarge import REACH, SHARPEN_REACH, enlarge, sharpened
 
 Array = NDArray[np.float32]
 Box = tuple[int, int, int, int]  # top, bottom, left, right in input pixels
@@ -54,3 +56,27 @@ class Whole:
         """As ``Runner``."""
         top, bottom, left, right = (self._scale * edge for edge in core)
         return Core(self._backend.run(window)[0, :, top:bottom, left:right], self._steps)
+
+
+class Bicubic:
+    """No network at all: the core, ``sharpened`` by these weights before it is enlarged."""
+
+    unit = 1
+
+    def __init__(self, *, scale: int, sharpen: Sequence[float] = ()) -> None:
+        self._scale, self._sharpen = scale, sharpen
+
+    def run_core(self, window: Array, core: Box) -> Core:
+        """As ``Runner``."""
+        cut, inner = crop(window, core, REACH + SHARPEN_REACH * bool(self._sharpen))
+        top, bottom, left, right = (self._scale * edge for edge in inner)
+        large = enlarge(sharpened(cut, self._sharpen), self._scale)
+        return Core(large[0, :, top:bottom, left:right], 0)
+
+
+def crop(window: Array, core: Box, halo: int) -> tuple[Array, Box]:
+    """The window cut to the core and ``halo`` pixels around it, and the core in that."""
+    top, left = max(0, core[0] - halo), max(0, core[2] - halo)
+    cut = window[:, :, top : core[1] + halo, left : core[3] + halo]
+    inner = (core[0] - top, core[1] - top, core[2] - left, core[3] - left)
+    return np.ascontiguousarray(cut), inner

@@ -5,26 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import numpy as np
-
 from loopsr.engine.pace import Clock, Pace
-from loopsr.engine.runners import Array, Box, Core, Runner
-from loopsr.ops.enlarge import REACH, enlarge
-
-
-class Bicubic:
-    """No network at all; see ``Runner``."""
-
-    unit = 1
-
-    def __init__(self, *, scale: int) -> None:
-        self._scale = scale
-
-    def run_core(self, window: Array, core: Box) -> Core:
-        """As ``Runner``."""
-        cut, inner = crop(window, core, REACH)
-        top, bottom, left, right = (self._scale * edge for edge in inner)
-        return Core(enlarge(cut, self._scale)[0, :, top:bottom, left:right], 0)
+from loopsr.engine.runners import Array, Bicubic, Box, Core, Runner, crop
 
 
 class Timed:
@@ -58,11 +40,3 @@ class Timed:
             done = self._runner(steps).run_core(*crop(window, core, self._halo(steps)))
         self._pace.note(self._number, pixels, steps, self._clock() - start)
         return done
-
-
-def crop(window: Array, core: Box, halo: int) -> tuple[Array, Box]:
-    """The window cut to the core and ``halo`` pixels around it, and the core in that."""
-    top, left = max(0, core[0] - halo), max(0, core[2] - halo)
-    cut = window[:, :, top : core[1] + halo, left : core[3] + halo]
-    inner = (core[0] - top, core[1] - top, core[2] - left, core[3] - left)
-    return np.ascontiguousarray(cut), inner

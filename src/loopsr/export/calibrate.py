@@ -74,7 +74,7 @@ def measure(
     ]
     side = cell * card.scale
     for lr, hr in zip(pairs.lr, pairs.hr, strict=True):
-        pixels = _planes(lr)
+        pixels = np.divide(lr.transpose(2, 0, 1), 255, dtype=np.float32)
         outputs = [enlarge(sharpened(pixels, sharpen), card.scale)]
         outputs += [network.run(pixels[None])[0] for network in networks]
         sharp = luma(hr)
@@ -102,11 +102,6 @@ def fit_sharpen(pairs: Pairs, *, scale: int) -> list[float]:
         right += weight * (terms @ missing)
     weights = np.linalg.lstsq(matrix, right, rcond=1e-6)[0].clip(-1, 1)
     return [round(float(value), 4) for value in weights]
-
-
-def _planes(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(h, w, 3) of 0..255 as (3, h, w) of [0, 1]."""
-    return np.divide(pixels.transpose(2, 0, 1), 255, dtype=np.float32)
 
 
 def find_rule(
@@ -234,13 +229,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         pictures = find_pictures(options.hr)
         pictures = pictures[:: -(-len(pictures) // options.most)]
         pairs = load_pairs(pictures, scale=card.scale, steps=pipeline(card.degradation))
-        sharpen = fit_sharpen(pairs, scale=card.scale)
+        bicubic = stops is None or 0 in stops
+        sharpen = fit_sharpen(pairs, scale=card.scale) if bicubic else []
         measured = measure(
             card, path, pairs, cell=options.cell, sharpen=sharpen, threads=options.threads
         )
         cells = list(measured)
         steps = {"cell": options.cell, **find_rule(cells, stops=stops, loss=options.loss)}
-        if steps.get("stops", [1])[0] == 0:
+        if 0 in steps.get("stops", ()):
             steps["sharpen"] = sharpen
         if not options.dry_run:
             write(card, path, steps)
