@@ -80,7 +80,7 @@ def score(networks: Networks, folder: Path) -> dict[str, Any]:
         whole = psnr_y(networks.fixed(lr), hr, border=scale)
         parts = psnr_y(networks.adaptive(lr), hr, border=scale)
         steps = networks.steps(lr)
-        rows.append((whole, parts, float(steps.mean()), seam(networks, lr, steps)))
+        rows.append((whole, parts, float(steps.mean()), seam(networks, lr)))
     whole, parts, mean, _ = (float(np.mean(column)) for column in zip(*rows, strict=True))
     count = networks.card.iters or 1
     return {
@@ -97,19 +97,23 @@ def score(networks: Networks, folder: Path) -> dict[str, Any]:
     }
 
 
-def seam(networks: Networks, lr: Pixels, steps: NDArray[np.int8]) -> float:
-    """The largest step in grey levels from one output pixel to the next, around cells that took
-    more steps than their neighbours, that is due to the passage between the two pictures."""
-    pictures, scale, worst = networks.pictures(lr), networks.card.scale, 0.0
-    for more in networks.rule.stops[1:]:
-        weights = blend.enlarged(np.pad(blend.ramp(steps == more), 1, mode="edge"), scale)
-        for fewer in networks.rule.stops[: networks.rule.stops.index(more)]:
-            apart = np.abs(pictures[more] - pictures[fewer]).max(axis=0)
-            apart *= (steps == fewer).repeat(scale, axis=0).repeat(scale, axis=1)
-            for axis in (0, 1):
-                change = np.abs(np.diff(weights, axis=axis))
-                beside = np.take(apart, range(1, apart.shape[axis]), axis=axis)
-                worst = max(worst, float((change * beside).max()))
+def seam(networks: Networks, lr: Pixels) -> float:
+    """The largest step in grey levels from one output pixel to the next that is due to the passages
+    between the pictures of the stops."""
+    pictures, rule, worst = networks.pictures(lr), networks.rule, 0.0
+    height, width = lr.shape[:2]
+    cells = wanted_steps(_planes(lr), (0, height, 0, width), rule)
+    shares = [
+        blend.enlarged(np.pad(share[:height, :width], 1, mode="edge"), networks.card.scale)
+        for share in blend.shares(cells, rule.stops, rule.cell)
+    ]
+    for axis in (0, 1):
+        # What changes is the share of each picture; the picture is that of the pixel before.
+        change = sum(
+            np.diff(share, axis=axis) * np.delete(pictures[stop], -1, axis=axis + 1)
+            for stop, share in zip(rule.stops, shares, strict=True)
+        )
+        worst = max(worst, float(np.abs(change).max()))
     return 255 * worst
 
 

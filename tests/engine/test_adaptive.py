@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -114,22 +115,29 @@ def run_adaptive(
     return np.concatenate(list(rows)), cells
 
 
-def smooth(pictures: list[Floats], cells: NDArray[np.int8], cell: int, scale: int) -> Floats:
-    """What a smooth passage gives: by the distance of each output pixel to the cells with more
-    steps, from one input pixel (all of theirs) to ``RAMP`` more (none)."""
-    result = np.zeros_like(pictures[0])
+def smooth(
+    pictures: list[Floats],
+    cells: NDArray[np.int8],
+    stops: tuple[int, ...],
+    cell: int,
+    scale: int,
+) -> Floats:
+    """What smooth passages give: what each stop changes, by the distance of each output pixel to
+    the cells that go on to it, from one input pixel (all of it) to the ramp's end (nothing)."""
+    result = pictures[stops[0]].copy()
     height, width = result.shape[:2]
     y = (np.arange(height) + 0.5) / scale
     x = (np.arange(width) + 0.5) / scale
-    for stop in np.unique(cells):
+    for place, (before, stop) in enumerate(itertools.pairwise(stops)):
         near = np.full((height, width), np.inf)
-        for row, column in np.argwhere(cells == stop):
+        for row, column in np.argwhere(cells >= stop):
             # From the nearest centre of an input pixel of the cell.
             rows = np.maximum(0, np.abs(y - cell * (row + 0.5)) - cell / 2 + 0.5)
             columns = np.maximum(0, np.abs(x - cell * (column + 0.5)) - cell / 2 + 0.5)
             near = np.minimum(near, np.maximum(rows[:, None], columns[None]))
-        weights = (1 - (near - 1) / blend.RAMP).clip(0, 1)[..., None].astype(np.float32)
-        result = result * (1 - weights) + pictures[stop] * weights
+        length = blend.LATER_RAMP if place else blend.RAMP
+        weights = (1 - (near - 1) / length).clip(0, 1)[..., None].astype(np.float32)
+        result += weights * (pictures[stop] - pictures[before])
     return result.clip(0, 1)
 
 
@@ -169,7 +177,7 @@ def seam(
     folder: Path,
     pixels: Floats,
     cells: NDArray[np.int8],
-    cell: int,
+    rule: StepRule,
 ) -> float:
     """How far the output is from a smooth passage, the largest difference in grey levels, if the
     pictures of its stops differ by ``USUAL`` levels at the most.
@@ -177,9 +185,9 @@ def seam(
     These untrained ones differ by 100.
     """
     pictures = by_steps(card, folder, pixels)
-    taken = [pictures[stop] for stop in np.unique(cells)]
+    taken = [pictures[stop] for stop in rule.stops]
     spread = max(float(np.abs(a - b).max()) for a in taken for b in taken)
-    expected = smooth(pictures, cells, cell, card.scale)
+    expected = smooth(pictures, cells, rule.stops, rule.cell, card.scale)
     return USUAL * float(np.abs(output - expected).max()) / (spread or USUAL * LEVEL)
 
 
@@ -190,26 +198,34 @@ def test_no_border_is_seen(name: str, stops: tuple[int, ...], folder: Path, phot
     rule = rule_for(pixels, stops)
     output, cells = run_adaptive(card, folder, rule, pixels, 32)
     assert len(np.unique(cells)) == 3
-    assert seam(output, card, folder, pixels, cells, rule.cell) <= 1
+    assert seam(output, card, folder, pixels, cells, rule) <= 1
 
 
 def test_planted_faults_are_seen(
     folder: Path, photo: Photo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card, pixels = from_folder(folder, "loop-x4"), picture(photo, 61, 75)
-    rule = rule_for(pixels, (1, 2, 4))
+    card, pixels = from_folder(folder, "loop-x4"), picture(photo, 45, 150)
+    rule, cut = rule_for(pixels, (1, 2, 4)), adaptive._cut
 
     def worst(changed: ModelCard = card) -> float:
-        output, cells = run_adaptive(changed, folder, rule, pixels, 32)
-        return seam(output, card, folder, pixels, cells, rule.cell)
+        output, cells = run_adaptive(changed, folder, rule, pixels, 1000)
+        return seam(output, card, folder, pixels, cells, rule)
 
-    # Too little of the state around what goes on.
-    assert worst(replace(card, halo_per_step=0, halo=1)) > 2
+    # Too little of the state around what goes on, in rectangles that leave no room.
+    with monkeypatch.context() as patch:
+        patch.setattr(adaptive, "_BLOCK", 1)
+        whole, _ = run_adaptive(card, folder, rule, pixels, 1000)
+        little = replace(card, halo_per_step=0, halo=0)
+        lacking, _ = run_adaptive(little, folder, rule, pixels, 1000)
+    assert np.abs(lacking - whole).max() > 10 * BOUND
     with monkeypatch.context() as patch:  # no passage
-        patch.setattr(adaptive, "ramp", lambda inside: inside.astype(np.float32))
+        patch.setattr(blend, "ramp", lambda inside, cell, _: np.kron(inside, np.ones((cell, cell))))
         assert worst() > 2
     with monkeypatch.context() as patch:  # nothing goes on
-        patch.setattr(adaptive, "blend", lambda output, picture, weights: None)
+        patch.setattr(Adaptive, "_go_on", lambda *_: None)
+        assert worst() > 2
+    with monkeypatch.context() as patch:  # a state that was not kept
+        patch.setattr(adaptive, "_cut", lambda patches, box: cut(patches, box) * (box[2] == 0))
         assert worst() > 2
     assert worst() <= 1
 
@@ -243,7 +259,7 @@ def test_small_pictures(size: tuple[int, int], folder: Path, photo: Photo) -> No
     card, pixels = from_folder(folder, "loop-x4"), picture(photo, *size)
     rule = StepRule(cell=8, stops=(1, 2, 4), thresholds=(0.05, 0.2))
     output, cells = run_adaptive(card, folder, rule, pixels, 1000)
-    assert seam(output, card, folder, pixels, cells, rule.cell) <= 1
+    assert seam(output, card, folder, pixels, cells, rule) <= 1
 
 
 @pytest.mark.parametrize(("threshold", "stop"), [(0.0, 4), (1e6, 1)])

@@ -1,16 +1,18 @@
-"""Cut the graph of a recurrent network between two steps, into parts that carry its state.
+"""Cut the graph of a recurrent network between steps, into segments that hand on its state.
 
-The first part gives the picture after step s and the features that later steps read, the second
-part takes these features, or a piece of them, and gives the picture after step t. Both are whole
-ONNX files in memory. Nothing need be named for that but the steps: what crosses the cut is found.
+Each segment goes from one step to another: it takes the features that were there, or a piece of
+them, and gives the picture after its last step and the features that later ones read. All are whole
+ONNX files in memory. Nothing need be named for that but the steps: what crosses a cut is found.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
 
 from loopsr.errors import WeightsError
-from loopsr.weights.onnx_graph import STEP, Graph, Part
+from loopsr.weights.onnx_graph import STEP, Graph, Node, Part
 from loopsr.weights.wire import BYTES, VARINT, message
 
 INPUT = "lr"
@@ -19,50 +21,48 @@ _FLOAT32 = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Parts:
-    """ONNX files: ``first`` (empty for step 0) reads ``lr`` and gives ``sr`` and ``carried``;
-    ``later[t]`` reads ``inputs`` and gives the ``sr`` of step t."""
+class Segment:
+    """An ONNX file that reads ``inputs`` of the state, which holds ``lr`` before any step, and
+    gives ``sr`` and what it ``adds`` to the state."""
 
-    first: bytes
-    later: dict[int, bytes]
-    carried: tuple[str, ...]
-    inputs: tuple[str, ...]  # ``carried``, and ``lr`` where the last layers read it again
+    data: bytes
+    inputs: tuple[str, ...]
+    adds: tuple[str, ...]
 
 
-def cut_parts(data: bytes, start: int, ends: tuple[int, ...], *, file: str) -> Parts:
-    """Cut an ONNX file after step ``start``; each of ``ends``, all above it, ends a second part.
+def cut_parts(data: bytes, stops: Sequence[int], *, file: str) -> dict[int, Segment]:
+    """Cut an ONNX file after each of ``stops``, which rise; the segment from the one before it
+    (or from the input) to each of them.
 
-    Step 0 is before the network: its state is ``lr``. Raises ``WeightsError`` for a file that does
-    not name these steps.
+    A stop of 0, the input, has none. Raises ``WeightsError`` for a file that does not name these
+    steps.
     """
     graph = Graph.read(data, file=file)
-    if not 0 <= start < min(ends) or max(ends) > graph.steps():
+    ends = [stop for stop in stops if stop != 0]
+    rising = all(a < b for a, b in itertools.pairwise(stops))
+    if not (ends and rising and min(ends) > 0 and ends[-1] <= graph.steps()):
         raise WeightsError(
-            f"{file} names {graph.steps()} steps, {start} to {max(ends)} were expected; "
+            f"{file} names {graph.steps()} steps, {', '.join(map(str, stops))} were expected; "
             "export it again or pass --quality best"
         )
-    if start == 0:
-        return Parts(b"", {end: graph.cut(end).to_bytes() for end in ends}, (), (INPUT,))
-    known = _ancestors(graph, f"{STEP}{start}")
-    whole = {end: graph.cut(end) for end in ends}
-    nodes = {
-        end: [node for node in each.nodes if not known.intersection(node.outputs)]
-        for end, each in whole.items()
-    }
-    read = {name for each in nodes.values() for node in each for name in node.inputs}
-    carried = tuple(sorted(read & known - {INPUT}))
-    inputs = (*carried, INPUT) if INPUT in read else carried
-    ports = {name: _port(name, _channels(graph, name)) for name in carried}
-    ports[INPUT] = _port(INPUT, 3)
-    first = graph.cut(start)
-    first.rest = [*first.rest, *((_PORT_OUT, BYTES, ports[name]) for name in carried)]
-    later = {}
-    for end, each in whole.items():
-        others = [part for part in each.rest if part[0] != _PORT_IN]
-        others += [(_PORT_IN, BYTES, ports[name]) for name in inputs]
-        part = dataclasses.replace(each, nodes=nodes[end], rest=others)
-        later[end] = part.pruned().to_bytes()
-    return Parts(first.to_bytes(), later, carried, inputs)
+    known, segments = {INPUT}, {}
+    for end in ends:
+        whole, after = graph.cut(end), _ancestors(graph, f"{STEP}{end}")
+        made = [node for node in whole.nodes if not known.intersection(node.outputs)]
+        later = [node for node in graph.nodes if not after.intersection(node.outputs)]
+        inputs = sorted(_read(made) & known)
+        adds = sorted(_read(later) & after - known) if end != ends[-1] else []
+        part = dataclasses.replace(whole, nodes=made)
+        part.rest = [field for field in part.rest if field[0] != _PORT_IN]
+        for ports, names in ((_PORT_IN, inputs), (_PORT_OUT, adds)):
+            part.rest += [(ports, BYTES, _port(name, _channels(graph, name))) for name in names]
+        segments[end] = Segment(part.pruned().to_bytes(), tuple(inputs), tuple(adds))
+        known = after
+    return segments
+
+
+def _read(nodes: list[Node]) -> set[str]:
+    return {name for node in nodes for name in node.inputs}
 
 
 def _ancestors(graph: Graph, name: str) -> set[str]:

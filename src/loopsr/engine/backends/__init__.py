@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -58,20 +59,21 @@ class Backend(Protocol):
 
 # What a step leaves for the next ones: named features, float32 (1, channels, h, w) each.
 State = dict[str, NDArray[np.float32]]
+Read = Callable[[str], NDArray[np.float32]]  # a value of the state, by its name
 
 
 class Stepwise(Protocol):
-    """A loaded network that is cut after one step, or before all; safe to share by threads."""
+    """A loaded network that is cut after each of its stops; safe to share by threads."""
 
     name: str
 
-    def begin(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], State]:
-        """The picture after the first steps, as by ``Backend.run``, and the state there; before
-        all steps there is none, and the state is the input as ``lr``."""
-        ...
+    def go_on(self, read: Read, stop: int) -> tuple[NDArray[np.float32], State]:
+        """From the stop before ``stop`` to it: the picture there, as by ``Backend.run``, and what
+        is new in the state, for the stops after it.
 
-    def go_on(self, state: State, stop: int) -> NDArray[np.float32]:
-        """The picture after step ``stop``; ``state`` may be that of a part of the picture."""
+        What it needs is asked for by name, and may be that of a part of the picture; before any
+        step it is the input, as ``lr``.
+        """
         ...
 
 
@@ -114,8 +116,9 @@ def open_backend(
 def open_stepwise(
     name: str, card: ModelCard, path: Path, *, stops: tuple[int, ...], threads: int | None = None
 ) -> Stepwise:
-    """Load a network with a runtime of ``STEPWISE``, cut after the first of ``stops``, to go on to
-    any other of them. Raises as ``open_backend``."""
+    """Load a network with a runtime of ``STEPWISE``, cut after each of ``stops``.
+
+    Raises as ``open_backend``."""
     module, _, attribute = STEPWISE[name].partition(":")
     opener = getattr(importlib.import_module(module), attribute)
     return cast(Stepwise, opener(card, path, stops=stops, threads=threads or cores()))

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopsr.card import ModelCard
-from loopsr.engine.backends import State
+from loopsr.engine.backends import Read, State
 from loopsr.engine.network import cannot_load, cannot_run, checked_output, onnx_bytes
 from loopsr.errors import BackendError, WeightsError
 from loopsr.weights.onnx_graph import OUTPUT
-from loopsr.weights.onnx_parts import INPUT, Parts, cut_parts
+from loopsr.weights.onnx_parts import Segment, cut_parts
 
 _FATAL = 4  # log level: what goes wrong reaches the user through our own errors
 
@@ -57,64 +57,51 @@ def open_backend(
 
 
 class OnnxRuntimeSteps:
-    """One session up to the first stop, and one from there to each later stop.
-
-    Without the first, the network is cut before all steps: there is nothing to ``begin``.
-    """
+    """One session from each stop to the next."""
 
     name = "onnxruntime"
 
     def __init__(
-        self, first: Any | None, later: dict[int, Any], parts: Parts, card: ModelCard
+        self, sessions: dict[int, Any], segments: dict[int, Segment], card: ModelCard
     ) -> None:
-        self._first, self._later, self._parts, self._card = first, later, parts, card
+        self._sessions, self._segments, self._card = sessions, segments, card
 
-    def begin(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], State]:
-        """As ``Stepwise``: upscale float32 b3hw in [0, 1] by the first steps."""
-        assert self._first is not None
-        names = [OUTPUT, *self._parts.carried]
-        picture, *values = self._run(self._first, names, {INPUT: pixels}, pixels)
-        state = {INPUT: pixels, **dict(zip(self._parts.carried, values, strict=True))}
-        needed = {name: state[name] for name in self._parts.inputs}
-        if any(value.shape[2:] != pixels.shape[2:] for value in needed.values()):
+    def go_on(self, read: Read, stop: int) -> tuple[NDArray[np.float32], State]:
+        """As ``Stepwise``."""
+        segment = self._segments[stop]
+        inputs = {name: read(name) for name in segment.inputs}
+        some = next(iter(inputs.values()))
+        try:
+            picture, *values = self._sessions[stop].run([OUTPUT, *segment.adds], inputs)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise cannot_run(self.name, self._card, some, error) from error
+        if any(value.shape[2:] != some.shape[2:] for value in values):
             raise BackendError(
                 f"{self._card.name} carries features of another size than its input; "
                 "pass --quality best"
             )
-        return checked_output(picture, pixels, self._card), needed
-
-    def go_on(self, state: State, stop: int) -> NDArray[np.float32]:
-        """As ``Stepwise``."""
-        pixels = next(iter(state.values()))
-        picture: NDArray[np.float32] = self._run(self._later[stop], [OUTPUT], state, pixels)[0]
-        return picture
-
-    def _run(self, session: Any, names: list[str], inputs: State, pixels: Any) -> Any:
-        try:
-            return session.run(names, inputs)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise cannot_run(self.name, self._card, pixels, error) from error
+        state = dict(zip(segment.adds, values, strict=True))
+        return checked_output(picture, some, self._card), state
 
 
 def open_stepwise(
     card: ModelCard, path: Path, *, stops: tuple[int, ...], threads: int
 ) -> OnnxRuntimeSteps:
-    """Load an ONNX file in parts, cut after the first of ``stops``."""
+    """Load an ONNX file in segments, cut after each of ``stops``."""
     runtime: Any = importlib.import_module("onnxruntime")
-    parts = cut_parts(onnx_bytes(card, path, None), stops[0], stops[1:], file=str(path))
+    segments = cut_parts(onnx_bytes(card, path, None), stops, file=str(path))
     options = session_options(runtime, threads)
 
     def load(data: bytes) -> Any:
         return runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
     try:
-        first = load(parts.first) if parts.first else None
-        later = {stop: load(data) for stop, data in parts.later.items()}
+        sessions = {stop: load(segment.data) for stop, segment in segments.items()}
     except Exception as error:
         raise cannot_load("onnxruntime", path, error) from error
-    return OnnxRuntimeSteps(first, later, parts, card)
+    return OnnxRuntimeSteps(sessions, segments, card)
 
 
 def session_options(runtime: Any, threads: int) -> Any:
