@@ -35,7 +35,7 @@ from loopsr.ops.enlarge import CLASSES, differences, enlarge, sharpened
 from loopsr.weights import catalogue
 
 LOSS = 0.15  # dB, mean over the pictures
-CELL = 32  # input pixels; smaller ones save more steps, and lose more time around them
+CELL = 16  # input pixels; smaller ones save more steps, and lose more time around them
 _BINS = 256  # of detail, each with as many cells
 _ROUNDS = 40  # of the search for the price of a step
 _NEVER = 1e6  # more detail than there is
@@ -110,9 +110,9 @@ def find_rule(
     """What ``ModelCard.steps`` holds, without the side of a cell.
 
     ``stops`` None: 0, which is bicubic, and that one number of steps with which the fewest are run
-    (every stop is a pass of its own, so two are fastest); no rule where that saves nothing. Empty:
-    none at all, for a network that takes no longer than choosing does. ``loss`` in dB is met as a
-    mean over pictures.
+    (more stops save more steps, and cost time where the picture is made); no rule where that saves
+    nothing. Empty: none at all, for a network that takes no longer than choosing does. ``loss`` in
+    dB is met as a mean over pictures.
     """
     count = len(cells[0].errors)
     psnr = [float(np.mean([c.psnr(c.errors[step]) for c in cells])) for step in range(1, count)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from loopsr.recipes import loop
+from loopsr.recipes.pictures import PICTURES
 from loopsr.train.recipe import Recipe
 
 # scale -> degradation, and how often each picture is degraded
@@ -24,6 +25,7 @@ def recipe(*, scale: int) -> Recipe:
         plain,
         name=f"{plain.name}.photo",
         description="As loop, trained on blur, noise, several resizes and JPEG in random order.",
+        data=PICTURES,
         warm_start=plain.name,
         degradation=degradation,
         variants=variants,
