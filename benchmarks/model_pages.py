@@ -130,9 +130,13 @@ def _quality(cards: list[ModelCard]) -> list[str]:
 
 
 def _training(cards: list[ModelCard]) -> list[str]:
-    lines = [f"Data: {text}." for text in dict.fromkeys(c.data.rstrip(".") for c in cards) if text]
+    lines: list[str] = []
+    texts = dict.fromkeys(card.data.rstrip(".") for card in cards if card.data)
+    for text in texts:
+        names = ", ".join(f"`{card.name}`" for card in cards if card.data.rstrip(".") == text)
+        lines += [f"Data{f' of {names}' if len(texts) > 1 else ''}: {text}.", ""]
     licences = ", ".join(dict.fromkeys(card.licence for card in cards))
-    lines += ["", f"Licence of the weights: {licences}.", ""]
+    lines += [f"Licence of the weights: {licences}.", ""]
     rows = [
         [
             f"`{card.name}`",
