@@ -64,12 +64,15 @@ class Networks:
             found[0] = enlarge(sharpened(pixels, self.rule.sharpen), self.card.scale)
         return found
 
-    def steps(self, lr: Pixels) -> NDArray[np.int8]:
-        """The steps of each input pixel."""
+    def cells(self, lr: Pixels) -> NDArray[np.int8]:
+        """The steps of each cell."""
+        return wanted_steps(_planes(lr), (0, lr.shape[0], 0, lr.shape[1]), self.rule)
+
+    def mean_steps(self, lr: Pixels) -> float:
+        """The mean steps of an input pixel."""
         height, width = lr.shape[:2]
-        cells = wanted_steps(_planes(lr), (0, height, 0, width), self.rule)
-        cell = self.rule.cell
-        return cells.repeat(cell, axis=0).repeat(cell, axis=1)[:height, :width]
+        pixels = self.cells(lr).repeat(self.rule.cell, axis=0).repeat(self.rule.cell, axis=1)
+        return float(pixels[:height, :width].mean())
 
 
 def score(networks: Networks, folder: Path) -> dict[str, Any]:
@@ -79,8 +82,7 @@ def score(networks: Networks, folder: Path) -> dict[str, Any]:
         lr, hr = reduce_picture(read_rgb(picture), name=str(picture), scale=scale)
         whole = psnr_y(networks.fixed(lr), hr, border=scale)
         parts = psnr_y(networks.adaptive(lr), hr, border=scale)
-        steps = networks.steps(lr)
-        rows.append((whole, parts, float(steps.mean()), seam(networks, lr)))
+        rows.append((whole, parts, networks.mean_steps(lr), seam(networks, lr)))
     whole, parts, mean, _ = (float(np.mean(column)) for column in zip(*rows, strict=True))
     count = networks.card.iters or 1
     return {
@@ -102,10 +104,9 @@ def seam(networks: Networks, lr: Pixels) -> float:
     between the pictures of the stops."""
     pictures, rule, worst = networks.pictures(lr), networks.rule, 0.0
     height, width = lr.shape[:2]
-    cells = wanted_steps(_planes(lr), (0, height, 0, width), rule)
     shares = [
         blend.enlarged(np.pad(share[:height, :width], 1, mode="edge"), networks.card.scale)
-        for share in blend.shares(cells, rule.stops, rule.cell)
+        for share in blend.shares(networks.cells(lr), rule.stops, rule.cell)
     ]
     for axis in (0, 1):
         # What changes is the share of each picture; the picture is that of the pixel before.
@@ -122,7 +123,7 @@ def race(networks: Networks, pictures: list[Path], pixels: int, rounds: int) -> 
     ratios, times, means = [], [], []
     for path in pictures:
         image = _middle(read_rgb(path), pixels)
-        means.append(float(networks.steps(image).mean()))
+        means.append(networks.mean_steps(image))
         fixed: list[float] = []
         adaptive: list[float] = []
         for round_ in range(rounds + 1):  # the first warms up

@@ -131,10 +131,13 @@ def _quality(cards: list[ModelCard]) -> list[str]:
 
 def _training(cards: list[ModelCard]) -> list[str]:
     lines: list[str] = []
-    texts = dict.fromkeys(card.data.rstrip(".") for card in cards if card.data)
-    for text in texts:
-        names = ", ".join(f"`{card.name}`" for card in cards if card.data.rstrip(".") == text)
-        lines += [f"Data{f' of {names}' if len(texts) > 1 else ''}: {text}.", ""]
+    names: dict[str, list[str]] = {}  # of the networks that learned from the same
+    for card in cards:
+        if card.data:
+            names.setdefault(card.data.rstrip("."), []).append(f"`{card.name}`")
+    for text, whose in names.items():
+        of = f" of {', '.join(whose)}" if len(names) > 1 else ""
+        lines += [f"Data{of}: {text}.", ""]
     licences = ", ".join(dict.fromkeys(card.licence for card in cards))
     lines += [f"Licence of the weights: {licences}.", ""]
     rows = [

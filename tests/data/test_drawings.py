@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -24,17 +25,14 @@ def test_a_drawing_has_detail_and_is_its_numbers(number: int) -> None:
 
 @pytest.mark.parametrize("number", range(20))
 def test_every_file_is_well_formed(number: int) -> None:
-    from xml.etree import ElementTree
-
     sheet = drawings.Sheet(np.random.default_rng(number), 256)
     kind = drawings.KINDS[number % len(drawings.KINDS)]
     root = ElementTree.fromstring(sheet.svg(kind(sheet)))
     names = [node.get("id") for node in root.iter() if node.get("id")]
     assert len(names) == len(set(names))
     # Every fill that is named is there.
-    named = {value[5:-1] for node in root.iter() for value in node.attrib.values()
-             if value.startswith("url(#")}  # fmt: skip
-    assert named <= set(names)
+    values = [value for node in root.iter() for value in node.attrib.values()]
+    assert {value[5:-1] for value in values if value.startswith("url(#")} <= set(names)
 
 
 def test_a_comic_is_gray_and_a_cartoon_is_not() -> None:

@@ -103,9 +103,9 @@ def test_of_a_self_ensemble(name: str) -> None:
     ],
 )
 def test_of_adaptive_steps(name: str, stops: tuple[int, ...]) -> None:
-    path, least = catalogue.onnx_path(name), BYTES_PER_PIXEL[catalogue.card(name).network]
+    path, once = catalogue.onnx_path(name), BYTES_PER_PIXEL[catalogue.card(name).network]
     rule = StepRule(cell=16, stops=stops, thresholds=(0.0,) * (len(stops) - 1))
     measured = bytes_per_pixel(path, json.dumps(stops), script=ADAPTIVE)
     # Or nothing was measured; ONNX Runtime takes less where there is no AVX-512.
-    assert least / 3 < measured
-    assert measured <= least * adaptive_memory(rule)
+    assert once / 3 < measured
+    assert measured <= once * adaptive_memory(rule)

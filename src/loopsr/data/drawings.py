@@ -118,8 +118,7 @@ class Sheet:
         return path + "Z"
 
     def polygon(self, x: NDArray[np.float64], y: NDArray[np.float64], fill: str) -> None:
-        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-        self.add(f'<polygon points="{points}" fill="{fill}"/>')
+        self.add(f'<polygon points="{_points(x, y)}" fill="{fill}"/>')
 
     def stroke(
         self,
@@ -192,6 +191,10 @@ class Sheet:
             f'height="{self.side}"><defs>{"".join(self._defs)}</defs>'
             f'<rect width="100%" height="100%" fill="{back}"/>{"".join(self._body)}</svg>'
         ).encode()
+
+
+def _points(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
+    return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
 
 
 Box = tuple[float, float, float, float]  # x, y, width, height
@@ -398,9 +401,8 @@ def _curves(sheet: Sheet, x: float, y: float, ink: str) -> float:
         values = sheet.rng.normal(size=sheet.whole(5, 60)).cumsum()
         values = (values - values.min()) / (np.ptp(values) + 1e-6) * 0.9 * height + 0.05 * height
         places = x + width * np.linspace(0, 1, len(values))
-        points = " ".join(f"{a:.1f},{y + b:.1f}" for a, b in zip(places, values, strict=True))
         line = f'stroke="{sheet.colour()}" stroke-width="{sheet.between(0.8, 4):.1f}"'
-        sheet.add(f'<polyline points="{points}" fill="none" {line}/>')
+        sheet.add(f'<polyline points="{_points(places, y + values)}" fill="none" {line}/>')
     return y + height + sheet.between(15, 40)
 
 

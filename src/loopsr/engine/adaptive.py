@@ -50,7 +50,7 @@ def adaptive_memory(rule: StepRule) -> float:
     """How much more memory than the whole network it takes: each part of it has its own, and keeps
     it (tests/engine/test_memory.py measures again)."""
     parts = sum(stop > 0 for stop in rule.stops)
-    return 1.0 * parts + 0.1
+    return parts + 0.1
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,12 @@ class Adaptive:
     def run_core(self, window: Array, core: Box) -> Core:
         """Upscale a core with as many steps as its cells need; as ``Runner``."""
         size = window.shape[2], window.shape[3]
-        judged = _clipped(_grown(core, _beside(self._rule)), (0, size[0], 0, size[1]))
+        whole = (0, size[0], 0, size[1])
+        judged = _clipped(_grown(core, _beside(self._rule)), whole)
         steps = wanted_steps(window[0], judged, self._rule)
         first, passes = self._plan(steps, judged, core, size)
         output = self._begin(window, core, first)
-        state = {INPUT: [_Patch(window, (0, size[0], 0, size[1]), (0, size[0], 0, size[1]))]}
+        state = {INPUT: [_Patch(window, whole, whole)]}
         for each in passes:
             self._go_on(output, state, each, core)
         # The cells beside the core were judged for what they change in it.
@@ -160,8 +161,7 @@ class Adaptive:
         if share is None or not share.blocks.any():
             return np.zeros((3, s * (core[1] - core[0]), s * (core[3] - core[2])), np.float32)
         output = self._bicubic.run_core(window, core).pixels
-        whole = (0, window.shape[2], 0, window.shape[3])
-        for box, amount in _pieces(share.blocks, whole, core, self._block):
+        for box, amount in _pieces(share.blocks, core, core, self._block):
             part = output[:, *_place(box, core, s)]
             if amount == _NONE:
                 part[:] = 0

@@ -3,7 +3,7 @@
 A file of a recurrent network holds the graph of all its steps, written out, with one copy of the
 weights. The features after step t are called ``step_t``; the layers after the last step are there
 once and read ``step_T``. For fewer steps they read an earlier one, and what nobody needs any more
-is left out. Part numbers: onnx/onnx.proto.
+is left out. Field numbers: onnx/onnx.proto.
 """
 
 from __future__ import annotations
