@@ -17,15 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopsr.errors import WeightsError
-from loopsr.weights.wire import BYTES, BrokenError, Value, fields, message, varints
+from loopsr.weights.wire import BYTES, VARINT, BrokenError, Value, fields, message, varints
 
 Part = tuple[int, int, Value | bytes]
+Ints = tuple[int, ...]
 OUTPUT = "sr"
 STEP = "step_"  # + number, from 1
 _GRAPH = 7  # in a model
 _NODE, _TENSOR = 1, 5  # in a graph
 _INPUT, _OUTPUT, _OP, _ATTRIBUTE = 1, 2, 4, 5  # in a node
 _FLOAT32, _INT64 = 1, 7  # types of a tensor
+_TEXT, _LIST = 3, 7  # types of an attribute: text, whole numbers
 _SMALL = 4096  # bytes
 
 
@@ -37,6 +39,12 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     rest: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, op: str, inputs: tuple[str, ...], output: str, **attributes: str | Ints) -> Node:
+        """A node of one output; its attributes are text or lists of whole numbers."""
+        rest = [(_ATTRIBUTE, BYTES, _attribute_bytes(*each)) for each in attributes.items()]
+        return cls(op, inputs, (output,), tuple(rest))
 
     def attributes(self) -> dict[str, int | float | str | tuple[int, ...]]:
         """Numbers, text and lists of whole numbers; others are left out."""
@@ -146,6 +154,15 @@ class Graph:
         return array.reshape(dims)
 
 
+def tensor(name: str, array: NDArray[np.float32] | NDArray[np.int64]) -> bytes:
+    """The message of a tensor, as ``Graph.tensors`` holds it."""
+    kind = _FLOAT32 if array.dtype == np.float32 else _INT64
+    parts: list[Part] = [(1, VARINT, side) for side in array.shape]
+    return message(
+        [*parts, (2, VARINT, kind), (8, BYTES, name.encode()), (9, BYTES, array.tobytes())]
+    )
+
+
 def with_steps(data: bytes, iters: int, *, of: int, file: str) -> bytes:
     """The bytes of an ONNX file cut to its first ``iters`` of ``of`` steps.
 
@@ -207,6 +224,15 @@ def _attribute(data: bytes) -> tuple[str, int | float | str | tuple[int, ...]]:
             found[number] = bytes(value).decode(errors="replace")
     single = {1: 2, 2: 3, 3: 4}.get(int(found.get(20, 0)))  # the attribute's type -> its field
     return name, found.get(single, 0) if single else tuple(many)
+
+
+def _attribute_bytes(name: str, value: str | Ints) -> bytes:
+    parts: list[Part] = [(1, BYTES, name.encode())]
+    if isinstance(value, str):
+        parts += [(4, BYTES, value.encode()), (20, VARINT, _TEXT)]
+    else:
+        parts += [*((8, VARINT, number) for number in value), (20, VARINT, _LIST)]
+    return message(parts)
 
 
 def _whole_numbers(value: Value) -> list[int]:

@@ -13,8 +13,9 @@ from loopsr.card import ModelCard
 from loopsr.engine.backends import Read, State
 from loopsr.engine.network import cannot_load, cannot_run, checked_output, onnx_bytes
 from loopsr.errors import BackendError, WeightsError
-from loopsr.weights.onnx_graph import OUTPUT
+from loopsr.weights.onnx_graph import OUTPUT, Graph
 from loopsr.weights.onnx_parts import Segment, cut_parts
+from loopsr.weights.onnx_subpixel import spread_by_convolution, summed_small
 
 _FATAL = 4  # log level: what goes wrong reaches the user through our own errors
 
@@ -45,7 +46,7 @@ def open_backend(
     """Load an ONNX file; its input is called ``lr``, its output ``sr``."""
     assert not bfloat16  # the list of backends says that it cannot
     runtime: Any = importlib.import_module("onnxruntime")
-    data = onnx_bytes(card, path, iters)
+    data = _quicker(onnx_bytes(card, path, iters), path)
     try:
         session = runtime.InferenceSession(
             data, session_options(runtime, threads), providers=["CPUExecutionProvider"]
@@ -98,10 +99,16 @@ def open_stepwise(
         return runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
     try:
-        sessions = {stop: load(segment.data) for stop, segment in segments.items()}
+        sessions = {stop: load(_quicker(segment.data, path)) for stop, segment in segments.items()}
     except Exception as error:
         raise cannot_load("onnxruntime", path, error) from error
     return OnnxRuntimeSteps(sessions, segments, card)
+
+
+def _quicker(data: bytes, path: Path) -> bytes:
+    """ONNX Runtime enlarges and shuffles pixels on one thread, a tenth to a third of the time."""
+    graph = Graph.read(data, file=str(path))
+    return spread_by_convolution(summed_small(graph)).to_bytes()
 
 
 def session_options(runtime: Any, threads: int) -> Any:

@@ -1,8 +1,8 @@
 """OpenVINO on the CPU, reading the ONNX file; needs the extra `openvino`. float32, bfloat16, int8.
 
-bfloat16 is offered where the CPU computes in it. Two things keep the picture: the interpolated
-input that a network adds its result to stays in float32 (OpenVINO would round it to 8 bits of
-mantissa, a grey level in bright places), and so does the sum.
+bfloat16 is offered where the CPU computes in it. Two things keep the picture: the enlarged input
+that a network adds its result to stays in float32 (OpenVINO would round it to 8 bits of mantissa, a
+grey level in bright places), and so does the sum.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from loopsr.engine.network import cannot_load, cannot_run, checked_output, onnx_
 from loopsr.errors import BackendError, MissingExtraError, WeightsError
 from loopsr.weights.catalogue import is_int8
 from loopsr.weights.onnx_graph import Graph
+from loopsr.weights.onnx_subpixel import BASE, summed_small
 
 
 class OpenVino:
-    """A compiled model and, in bfloat16, a second one for the interpolated input.
+    """A compiled model and, in bfloat16, a second one for the enlarged input.
 
     A request of OpenVINO serves one thread at a time, so each call takes one that is free.
     """
@@ -70,7 +71,8 @@ def open_backend(
     core, runtime = open_core(bfloat16=bfloat16), importlib.import_module("openvino")
     data = onnx_bytes(card, path, iters)
     try:
-        data = Graph.read(data, file=str(path)).unshared().to_bytes()
+        # Enlarging at the output's size would take a tenth to a half of the time.
+        data = summed_small(Graph.read(data, file=str(path))).unshared().to_bytes()
         model = core.read_model(io.BytesIO(data))
         base = _take_base(runtime, core, model, data) if bfloat16 else None
         _check_ports(model, path)
@@ -124,29 +126,23 @@ def compile_options(threads: int, precision: str) -> dict[str, Any]:
 
 
 def _take_base(runtime: Any, core: Any, model: Any, data: bytes) -> Any | None:
-    """Make the interpolated input a second input of ``model``; returns the model that computes it.
+    """Make the enlarged input a second input of ``model``; returns the model that computes it.
 
-    None for a network that interpolates nothing.
+    None for a network that enlarges no input.
     """
-    interpolation = _interpolation(model)
-    if interpolation is None:
+    layer = _base_layer(model)
+    if layer is None:
         return None
-    shape = interpolation.get_output_partial_shape(0)
-    port = runtime.op.Parameter(runtime.Type.f32, shape)
-    interpolation.output(0).replace(port.output(0))
+    port = runtime.op.Parameter(runtime.Type.f32, layer.get_output_partial_shape(0))
+    layer.output(0).replace(port.output(0))
     model.add_parameters([port])
     again = core.read_model(io.BytesIO(data))
-    return runtime.Model([_interpolation(again)], again.get_parameters(), "base")
+    return runtime.Model([_base_layer(again)], again.get_parameters(), "base")
 
 
-def _interpolation(model: Any) -> Any | None:
-    """The layer that enlarges the input itself."""
-    for layer in model.get_ops():
-        if layer.get_type_name() == "Interpolate":
-            origin = layer.input(0).get_source_output().get_node()
-            if origin.get_type_name() == "Parameter":
-                return layer
-    return None
+def _base_layer(model: Any) -> Any | None:
+    layers = (x for x in model.get_ops() if any(BASE in port.get_names() for port in x.outputs()))
+    return next(layers, None)
 
 
 def _check_ports(model: Any, path: Path) -> None:
