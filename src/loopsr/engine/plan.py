@@ -17,10 +17,10 @@ MAX_SCALE = 16.0
 MAX_PASSES = 4
 # Peak bytes an input pixel of a tile that ONNX Runtime takes for a network, measured, the worst of
 # all scales and sizes from 200 to 768, plus a tenth (tests/engine/test_memory.py measures again).
-BYTES_PER_PIXEL: dict[str, int] = {"loop": 1300, "lrn": 2500}
+BYTES_PER_PIXEL: dict[str, int] = {"loop": 920, "lrn": 2500}
 _UNKNOWN_NETWORK = 5000
-# Bigger tiles gain little speed, and a tile is the step of the progress and of Ctrl-C: 1 to 2 s.
-_MOST_PIXELS = 384 * 384
+# Bigger tiles gain little speed, and a tile is the step of the progress and of Ctrl-C.
+_MOST_PIXELS = 512 * 512
 _SIDES = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
 _MOST_MEMORY = 1024**3  # taken by default; more than this brings no speed
 _FLOAT_ROW = 3 * 4  # bytes of a float32 colour pixel
