@@ -40,7 +40,8 @@ def fill_flat(
     """Overwrite ``output`` (sh, sw, 3) with the colours of ``pixels`` (h, w, 3) where ``mask``."""
     height, width, channels = pixels.shape
     blocks = output.reshape(height, scale, width, scale, channels)
-    np.copyto(blocks, pixels[:, None, :, None], where=mask[:, None, :, None, None])
+    rows, columns = np.nonzero(mask)  # mostly few
+    blocks[rows, :, columns] = pixels[rows, columns][:, None, None]
 
 
 def _same(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.bool_]:

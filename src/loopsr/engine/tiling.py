@@ -25,6 +25,7 @@ Array = NDArray[np.float32]
 Report = Callable[[int], None]
 # Told the place of a core and the steps that it took.
 Watch = Callable[[Box, Steps], None]
+_CUT_ROWS = 16
 
 
 def spans(length: int, tile: int, unit: int = 1) -> list[tuple[int, int]]:
@@ -195,9 +196,11 @@ def _run(
             f"{card.name} gave values that are no numbers; the weights are damaged, "
             "type: pip install --force-reinstall loopsr"
         )
-    # Straight to where it belongs, plane by plane: intermediate pictures cost more than the sums.
-    for channel, plane in enumerate(output):
-        np.clip(plane, 0, 1, out=place[..., channel])
+    # A few rows at a time, which stay in the cache: cut in planes, then mixed.
+    for row in range(0, len(place), _CUT_ROWS):
+        cut = np.clip(output[:, row : row + _CUT_ROWS], 0, 1)
+        for channel, plane in enumerate(cut):
+            place[row : row + _CUT_ROWS, :, channel] = plane
     return steps
 
 

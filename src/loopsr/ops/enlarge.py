@@ -24,6 +24,7 @@ Array = NDArray[np.float32]
 CLASSES = ((0, 1), (1, 1), (0, 2), (1, 2), (2, 2))
 SHARPEN_REACH = 2  # how far they are
 _SIGNS = (-1, 1)
+_BAND = 32  # rows at a time, which stay in the cache
 
 
 def sharpened(image: Array, weights: Sequence[float]) -> Array:
@@ -57,23 +58,31 @@ def differences(image: Array) -> Iterator[Array]:
 
 def enlarge(image: Array, scale: int) -> Array:
     """(..., h, w) float32 to (..., scale h, scale w), neither rounded nor cut; borders mirrored."""
-    rows = _lengthened(np.moveaxis(image, -2, 0), scale)
-    columns = _lengthened(np.moveaxis(rows, -1, 0), scale)  # (w, h, ...)
-    return np.moveaxis(columns, (0, 1), (-1, -2))
+    # Columns first: what is written with gaps is then a ``scale``-th of the whole.
+    return _lengthened(_lengthened(image, scale, image.ndim - 1), scale, image.ndim - 2)
 
 
-def _lengthened(image: Array, scale: int) -> Array:
-    """(n, ...) to (scale n, ...)."""
-    count = len(image)
-    padded = np.pad(image, [(REACH, REACH)] + [(0, 0)] * (image.ndim - 1), mode="symmetric")
-    result = np.empty((count, scale, *image.shape[1:]), np.float32)
-    for phase in range(scale):
-        place = (phase + 0.5) / scale - 0.5  # of the output pixel, from the input pixel
-        taps = range(-2, 2) if place < 0 else range(-1, 3)
-        weights = cubic(place - np.array(taps)).astype(np.float32)
-        plane = result[:, phase]
-        plane[...] = 0
-        for tap, weight in zip(taps, weights, strict=True):
-            if weight:
-                plane += weight * padded[REACH + tap : REACH + tap + count]
-    return result.reshape(scale * count, *image.shape[1:])
+def _lengthened(image: Array, scale: int, axis: int) -> Array:
+    """``scale`` times as long along an axis."""
+    count = image.shape[axis]
+    shape = [side * scale if at == axis else side for at, side in enumerate(image.shape)]
+    border = [(REACH, REACH) if at == axis else (0, 0) for at in range(image.ndim)]
+    result = np.empty(shape, np.float32)
+    target = np.moveaxis(result, axis, 0)
+    padded = np.moveaxis(np.pad(image, border, mode="symmetric"), axis, 0)
+    for start in range(0, count, _BAND):
+        end = min(count, start + _BAND)
+        for phase in range(scale):
+            place = (phase + 0.5) / scale - 0.5  # of the output pixel, from the input pixel
+            taps = range(-2, 2) if place < 0 else range(-1, 3)
+            weights = cubic(place - np.array(taps)).astype(np.float32)
+            near, *others = [
+                (weight, padded[REACH + tap + start : REACH + tap + end])
+                for tap, weight in zip(taps, weights, strict=True)
+                if weight
+            ]
+            total = near[0] * near[1]
+            for weight, there in others:
+                total += weight * there
+            target[scale * start + phase : scale * end : scale] = total
+    return result
