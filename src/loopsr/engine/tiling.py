@@ -191,15 +191,15 @@ def _run(
     cut = pixels[y0 - first : y1 - first, x0:x1]
     window = np.ascontiguousarray(cut.transpose(2, 0, 1)[None])
     output, steps = runner.run_core(window, (top - y0, bottom - y0, left - x0, right - x0))
-    if not np.isfinite(output).all():
-        raise BackendError(
-            f"{card.name} gave values that are no numbers; the weights are damaged, "
-            "type: pip install --force-reinstall loopsr"
-        )
-    # A few rows at a time, which stay in the cache: cut in planes, then mixed.
+    # A few rows at a time, which stay in the cache: checked, cut in planes, then mixed.
     for row in range(0, len(place), _CUT_ROWS):
-        cut = np.clip(output[:, row : row + _CUT_ROWS], 0, 1)
-        for channel, plane in enumerate(cut):
+        part = output[:, row : row + _CUT_ROWS]
+        if not np.isfinite(part).all():
+            raise BackendError(
+                f"{card.name} gave values that are no numbers; the weights are damaged, "
+                "type: pip install --force-reinstall loopsr"
+            )
+        for channel, plane in enumerate(np.clip(part, 0, 1)):
             place[row : row + _CUT_ROWS, :, channel] = plane
     return steps
 
