@@ -8,8 +8,8 @@ Two tasks, 320x180 by four and 640x360 by two, each in turns as `loopsr bench` d
 dated JSON to benchmarks/results, prints frames a second, and with --guide writes them into the
 part of a page that is marked for this kind of machine (`speed avx2`, `speed avx512`, ...), so that
 one page tells of several. --avx2 measures openvino and torch alone, and keeps them from using more
-than AVX2, as most laptops have it. With --precision bfloat16 can be left out: a processor without
-it takes up to fifty times as long. Run it on an idle machine.
+than AVX2, as most laptops have it (`speed avx512 as avx2`). With --precision bfloat16 can be left
+out: a processor without it takes up to fifty times as long. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -40,6 +40,12 @@ def kind(features: Sequence[str]) -> str:
     return unit(features).replace("-", "").lower() or "other"
 
 
+def machine(report: Report) -> str:
+    """What sort of machine a report is of, and what it was told to be taken for."""
+    isa = os.environ.get(LIMIT, "").lower()
+    return kind(report.machine["features"]) + (f" as {isa}" if isa else "")
+
+
 def measure(options: argparse.Namespace) -> list[Report]:
     """A report a task, kept as JSON."""
     folders = {name: find_set(name, root=options.data_root) for name in options.data}
@@ -55,11 +61,8 @@ def measure(options: argparse.Namespace) -> list[Report]:
         )
         facts = dataclasses.asdict(report)
         rows = facts.pop("rows")
-        isa = os.environ.get(LIMIT, "")
-        name = f"speed_x{scale}_{kind(report.machine['features'])}"
-        if isa:
-            name += f"_as_{isa.lower()}"
-        write_report(name, rows, folder=options.results, **facts, isa=isa)
+        name = f"speed_x{scale}_{machine(report).replace(' ', '_')}"
+        write_report(name, rows, folder=options.results, **facts, isa=os.environ.get(LIMIT, ""))
         if options.plots and report.sets:
             plot(report, options.plots / f"{name}.png")
         reports.append(report)
@@ -118,8 +121,7 @@ def fill_guide(reports: list[Report], path: Path) -> None:
         f"{first.threads} threads, {first.date}.\n"
         f"Its peak: {peaks}; {first.memory_gb_per_second:.0f} GB/s of memory."
     )
-    part = f"speed {kind(first.machine['features'])}"
-    fill_part(path, part, f"{intro}\n\n{table(reports)}")
+    fill_part(path, f"speed {machine(first)}", f"{intro}\n\n{table(reports)}")
 
 
 def main(argv: list[str] | None = None) -> int:
