@@ -62,6 +62,7 @@ def test_overrides() -> None:
         ("beyond=-1", UsageError, "beyond is -1"),
         ("warm_share=1", UsageError, "warm_share is 1.0, expected a share"),
         ("warm_share=0.5", UsageError, "needs a warm_start"),
+        ("teacher_share=0", UsageError, "teacher_share is 0.0, expected a share"),
         ("quantize=int4", UnknownNameError, "did you mean int8"),
         ("choices=0", UsageError, "choices is 0"),
         ("copies=-1", UsageError, "copies is -1"),

@@ -3,7 +3,8 @@
 It goes on from ``runs/loop_x2`` (pass ``--set warm_start=FILE`` for another place) with what is
 measured in the end: the mean over pictures of PSNR, on crops of all kinds instead of the ones with
 most detail, in larger batches. Some batches run one step more than the network has, so that a step
-too many does no harm. docs/log.md has what each part brings.
+too many does no harm. ``loop-s`` and ``loop-xs`` learn from pictures that ``loop`` made as well as
+from the sharp ones. docs/log.md has what each part brings.
 """
 
 from __future__ import annotations
@@ -29,4 +30,5 @@ def recipe(*, scale: int, size: str = "", spoilt: bool = False) -> Recipe:
         steps=6_000,
         warm_start=f"runs/{run}/{whole.name}.safetensors",
         revive=False,
+        teacher=f"loop-x{scale}" if size else None,
     )

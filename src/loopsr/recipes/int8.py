@@ -24,6 +24,7 @@ def recipe(*, scale: int, size: str = "") -> Recipe:
         description=f"{whole.description[:-1]}; its hidden layers compute in 8-bit integers.",
         warm_start=whole.name,
         quantize="int8",
+        teacher=None,
         optim=dataclasses.replace(whole.optim, learning_rate=5e-4, other_learning_rate=3e-4),
         beyond=0,
         batch=8,

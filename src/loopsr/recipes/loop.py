@@ -10,7 +10,7 @@ Every step is supervised, so that any may be the last.
 
 from __future__ import annotations
 
-from loopsr.recipes.pictures import PICTURES, WITH_DRAWINGS
+from loopsr.recipes.pictures import WITH_DRAWINGS
 from loopsr.train.recipe import LossSettings, OptimSettings, Recipe
 
 # size -> arguments of the network; all of them take small steps rather than one large one
@@ -32,7 +32,7 @@ def recipe(*, scale: int, size: str = "") -> Recipe:
         network="loop",
         scale=scale,
         network_config=config,
-        data=PICTURES if size else WITH_DRAWINGS,
+        data=WITH_DRAWINGS,
         description=DESCRIPTION.format(**config),
         loss=LossSettings(name="l1", luma=1.0, supervision=_SUPERVISION[-config["iters"] :]),
         optim=OptimSettings(name="muon", learning_rate=5e-3, other_learning_rate=2e-3),

@@ -83,6 +83,8 @@ class Recipe:
     # What ships is the mean of the trained weights and, with this share, the warm start's: often
     # better than either (Wortsman et al., CVPR 2022, "Robust fine-tuning of zero-shot models").
     warm_share: float = 0.0
+    teacher: str | None = None  # name or ONNX file of a network, whose pictures are in the targets
+    teacher_share: float = 0.7  # by this share
     validate_every: int = 1000
     save_every: int = 250
 
@@ -109,6 +111,8 @@ class Recipe:
                 f"warm_share is {self.warm_share}, which needs a warm_start and neither revive nor "
                 "quantize; pass warm_start=FILE, revive=false and quantize=null, or warm_share=0"
             )
+        if not 0 < self.teacher_share <= 1:
+            raise UsageError(f"teacher_share is {self.teacher_share}, expected a share 0 < x <= 1")
         if not 0 <= self.optim.warmup < 1:
             raise UsageError(f"optim.warmup is {self.optim.warmup}, expected a share 0 <= x < 1")
         if not 0 < self.optim.decay <= 1:

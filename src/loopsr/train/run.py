@@ -29,6 +29,7 @@ from loopsr.train.objective import make_objective
 from loopsr.train.optim import make_optimisers
 from loopsr.train.recipe import FREE_SETTINGS, Recipe
 from loopsr.train.resident import ResidentSampler, fits, to_unit
+from loopsr.train.teacher import taught
 from loopsr.train.validate import to_tensor
 
 log = logging.getLogger(__name__)
@@ -176,6 +177,9 @@ def pictures(
         copies=recipe.copies,
         threads=torch.get_num_threads(),
     )
+    if recipe.teacher:
+        threads = torch.get_num_threads()
+        pairs = taught(pairs, teacher=recipe.teacher, share=recipe.teacher_share, threads=threads)
     held_out = load_pairs(judges, scale=recipe.scale, steps=steps)
     return pairs, list(zip(held_out.lr, held_out.hr, strict=True))
 
