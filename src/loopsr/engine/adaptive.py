@@ -27,7 +27,7 @@ from loopsr.engine.blend import REACH, enlarged, shares
 from loopsr.engine.cover import cover
 from loopsr.engine.detail import SEEN, wanted_steps
 from loopsr.engine.runners import Array, Bicubic, Box, Core
-from loopsr.weights.onnx_parts import INPUT
+from loopsr.weights.onnx_graph import INPUT
 
 _OVERHEAD = 500.0  # what calling a runtime costs, in input pixels of one step
 _BLOCK = 16  # input pixels; rectangles are made of such squares

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from loopsr.errors import WeightsError
-from loopsr.weights.onnx_graph import OUTPUT, Graph, Node
+from loopsr.weights.onnx_graph import INPUT, OUTPUT, Graph, Node
 from loopsr.weights.wire import BrokenError
 
-INPUT = "lr"
 _MAGIC = 7767517
 _RAW = struct.pack("<I", 0)  # before weights: they follow as float32
 _BILINEAR = 2

@@ -21,7 +21,7 @@ from loopsr.weights.wire import BYTES, VARINT, BrokenError, Value, fields, messa
 
 Part = tuple[int, int, Value | bytes]
 Ints = tuple[int, ...]
-OUTPUT = "sr"
+INPUT, OUTPUT = "lr", "sr"
 STEP = "step_"  # + number, from 1
 _GRAPH = 7  # in a model
 _NODE, _TENSOR = 1, 5  # in a graph

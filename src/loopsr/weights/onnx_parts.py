@@ -12,10 +12,9 @@ import itertools
 from collections.abc import Sequence
 
 from loopsr.errors import WeightsError
-from loopsr.weights.onnx_graph import STEP, Graph, Node, Part
+from loopsr.weights.onnx_graph import INPUT, STEP, Graph, Node, Part
 from loopsr.weights.wire import BYTES, VARINT, message
 
-INPUT = "lr"
 _PORT_IN, _PORT_OUT = 11, 12  # in a graph
 _FLOAT32 = 1
 

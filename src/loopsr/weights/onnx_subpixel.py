@@ -14,10 +14,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from loopsr.weights.onnx_graph import OUTPUT, Graph, Node, tensor
+from loopsr.weights.onnx_graph import INPUT, OUTPUT, Graph, Node, tensor
 from loopsr.weights.wire import BrokenError
 
-INPUT = "lr"
 BASE = "sr:base"  # the enlarged input of ``summed_small``, before the shuffle
 _COLOURS = 3
 _MAX_SCALE = 8  # a kernel's size grows with its fourth power, and a file may claim anything

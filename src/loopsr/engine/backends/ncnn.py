@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from loopsr.card import ModelCard
 from loopsr.engine.network import cannot_load, cannot_run, checked_output, onnx_bytes
 from loopsr.errors import BackendError, MissingExtraError
-from loopsr.weights.ncnn_net import INPUT, to_ncnn
-from loopsr.weights.onnx_graph import OUTPUT, Graph
+from loopsr.weights.ncnn_net import to_ncnn
+from loopsr.weights.onnx_graph import INPUT, OUTPUT, Graph
 
 
 class Ncnn:
