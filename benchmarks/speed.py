@@ -8,8 +8,9 @@ Two tasks, 320x180 by four and 640x360 by two, each in turns as `loopsr bench` d
 dated JSON to benchmarks/results, prints frames a second, and with --guide writes them into the
 part of a page that is marked for this kind of machine (`speed avx2`, `speed avx512`, ...), so that
 one page tells of several. --avx2 measures openvino and torch alone, and keeps them from using more
-than AVX2, as most laptops have it (`speed avx512 as avx2`). With --precision bfloat16 can be left
-out: a processor without it takes up to fifty times as long. Run it on an idle machine.
+than AVX2, as most laptops have it (`speed avx512 as avx2`). It leaves bfloat16 out, and so should
+--precision on a processor without it, which takes up to fifty times as long. Run it on an idle
+machine.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(argv)
     options.backend = options.backend or (["openvino", "torch"] if options.avx2 else [ALL])
-    options.precision = options.precision or [ALL]
+    options.precision = options.precision or (["float32", "int8"] if options.avx2 else [ALL])
     if options.avx2:
         os.environ[LIMIT] = "AVX2"  # before the runtimes are loaded
     try:
