@@ -34,6 +34,21 @@ def test_the_fastest_is_taken_when_it_saves_a_tenth() -> None:
     assert decide([row(FIRST, 100), row(OTHER, 50), row(SHORT, 20)], FIRST) == SHORT
 
 
+def test_where_steps_are_taken_by_need_it_must_save_more(
+    files: dict[Candidate, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert decide([row(FIRST, 100), row(OTHER, 61)], FIRST, gain=choice.STEPS_GAIN) == FIRST
+    assert decide([row(FIRST, 100), row(OTHER, 59)], FIRST, gain=choice.STEPS_GAIN) == OTHER
+    card = catalogue.card("loop-x2")
+    monkeypatch.setattr(choice, "_measured", lambda *_: [row(FIRST, 100), row(OTHER, 61)])
+    assert choose(card, files, threads=1, measure=True)[0] == OTHER
+    assert choose(card, files, threads=1, by_need=True)[0] == FIRST
+    # A first one that cannot take steps by need has nothing that would be lost.
+    rest = {OTHER: files[OTHER], Candidate("ncnn", "float32"): files[OTHER]}
+    monkeypatch.setattr(choice, "_measured", lambda *_: [row(OTHER, 100), row(list(rest)[1], 80)])
+    assert choose(card, rest, threads=1, measure=True, by_need=True)[0].backend == "ncnn"
+
+
 def test_what_would_show_is_not_taken() -> None:
     shows = [row(SHORT, 1, rms=1.01 * choice.MOST_RMS)]
     shows += [row(SHORT, 1, largest=1.01 * choice.MOST_DIFFERENCE)]

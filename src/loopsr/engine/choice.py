@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loopsr.card import ModelCard
-from loopsr.engine.backends import BACKENDS, EXTRAS, PRECISIONS, installed
+from loopsr.engine.backends import BACKENDS, EXTRAS, PRECISIONS, STEPWISE, installed
 from loopsr.engine.cache import key_of, load, store
 from loopsr.engine.machine import cpu_features, cpu_name
 from loopsr.errors import MissingExtraError
@@ -36,8 +36,10 @@ MOST_DIFFERENCE = 4 / 255
 # costs no more PSNR on any set. Their picture then only has to be recognisable: root mean square.
 MOST_LOSS = 0.05  # dB
 MOST_INT8_RMS = 10 / 255
-# Another than the first must save this share of the time, or noise would choose.
-_GAIN = 0.1
+# Another than the first must save this share of the time, or noise would choose; and as much as
+# steps by need save, at least (benchmarks/adaptive.py), where those are wanted and the first alone
+# can take them.
+GAIN, STEPS_GAIN = 0.1, 0.4
 # Multiply-accumulates a thread from which a measurement is worth its second: some 5 to 10 seconds.
 _WORTH = 2.5e11
 _TIME_LIMIT = 20.0  # seconds, of a measurement that usually takes one or two
@@ -101,11 +103,13 @@ def choose(
     iters: int | None = None,
     measure: bool = False,
     afresh: bool = False,
+    by_need: bool = False,
 ) -> tuple[Candidate, list[dict[str, Any]]]:
     """The fastest of the candidates in ``files``, and the figures that say so.
 
     Without a measurement of this machine, and unless ``measure``, it is the first of them and
-    there are no figures. ``afresh`` forgets what was measured before.
+    there are no figures. ``afresh`` forgets what was measured before. ``by_need`` says that steps
+    are wanted by need.
     """
     first = next(iter(files))
     if len(files) == 1:
@@ -117,14 +121,19 @@ def choose(
         if rows:
             store(key, rows)
     rows = [row for row in rows or [] if isinstance(row, dict)]
-    chosen = decide(rows, first)
+    chosen = decide(rows, first, gain=STEPS_GAIN if by_need and takes_steps(first) else GAIN)
     if rows:
         _log.info("%s runs on %s, by measurement", card.name, chosen)
     return chosen, rows
 
 
-def decide(rows: Sequence[Mapping[str, Any]], first: Candidate) -> Candidate:
-    """The candidate of the fastest row that may be taken; ``first`` unless it saves a tenth."""
+def takes_steps(candidate: Candidate) -> bool:
+    """Whether it can run as many steps as each part of a picture needs."""
+    return candidate.backend in STEPWISE and candidate.precision == "float32"
+
+
+def decide(rows: Sequence[Mapping[str, Any]], first: Candidate, *, gain: float = GAIN) -> Candidate:
+    """The candidate of the fastest row that may be taken; ``first`` unless it saves ``gain``."""
     good = {
         Candidate(row["backend"], row["precision"]): row["milliseconds"]
         for row in rows
@@ -133,7 +142,7 @@ def decide(rows: Sequence[Mapping[str, Any]], first: Candidate) -> Candidate:
     if first not in good:
         return min(good, key=lambda c: good[c]) if good else first
     fastest = min(good, key=lambda c: good[c])
-    return fastest if good[fastest] < (1 - _GAIN) * good[first] else first
+    return fastest if good[fastest] < (1 - gain) * good[first] else first
 
 
 def is_faithful(row: Mapping[str, Any]) -> bool:

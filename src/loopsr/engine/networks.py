@@ -14,7 +14,6 @@ from loopsr.engine.backends import (
     BACKENDS,
     FILES,
     PRECISIONS,
-    STEPWISE,
     Backend,
     Stepwise,
     check_precision,
@@ -27,6 +26,7 @@ from loopsr.engine.choice import (
     choose,
     good_twin,
     machine_key,
+    takes_steps,
     worth_measuring,
 )
 from loopsr.engine.ensemble import SelfEnsemble
@@ -69,7 +69,7 @@ class Networks:
         self._names: dict[str, str] = {}  # a card's name -> what the catalogue knows it by
         self._open: dict[tuple[str, int | None, Candidate], Backend] = {}
         self._cut: dict[tuple[str, tuple[int, ...], Candidate], Stepwise] = {}
-        self._chosen: dict[tuple[str, int | None, bool, bool], Candidate] = {}
+        self._chosen: dict[tuple[str, int | None, bool, bool, bool], Candidate] = {}
 
     def card(self, model: str) -> ModelCard:
         """The card of a model by name or path. Raises ``UsageError`` and ``WeightsError``."""
@@ -116,9 +116,9 @@ class Networks:
         ``measure`` there is no time to measure the backends, however much was asked for.
         """
         with self._lock:
-            chosen = self._choose(card, fine=fine, measure=measure)
+            chosen = self._choose(card, fine=fine, measure=measure, by_need=rule is not None)
             full, _ = self._files[card.name]
-            if rule is not None and chosen.backend in STEPWISE and chosen.precision == "float32":
+            if rule is not None and takes_steps(chosen):
                 return Adaptive(self._stepwise(full, chosen, rule.stops), full, rule)
             backend = self._opened(full, chosen, card.iters)
             if self._self_ensemble:
@@ -128,10 +128,12 @@ class Networks:
     def choice(
         self, card: ModelCard, *, afresh: bool = False
     ) -> tuple[Candidate, list[dict[str, Any]]]:
-        """What would run a card's network here and now, and the figures that were measured."""
+        """What would run a card's network here and now, by need if it has a rule for that, and the
+        figures that were measured."""
         full, _ = self._files[card.name]
         files = self._ways(self._names[card.name], fine=False)
-        return choose(full, files, threads=self._threads, iters=None, afresh=afresh)
+        by_need = full.rule is not None
+        return choose(full, files, threads=self._threads, afresh=afresh, by_need=by_need)
 
     def _found(self, model: str) -> tuple[ModelCard, Path]:
         with self._lock:
@@ -166,16 +168,16 @@ class Networks:
             steps=full.iters or 1,
         )
 
-    def _choose(self, card: ModelCard, *, fine: bool, measure: bool) -> Candidate:
+    def _choose(self, card: ModelCard, *, fine: bool, measure: bool, by_need: bool) -> Candidate:
         # At first the work may be too little to measure; once it was enough, it stays so.
         measure = measure and worth_measuring(self._work, self._threads)
-        key = card.name, card.iters, fine, measure
+        key = card.name, card.iters, fine, measure, by_need
         if key not in self._chosen:
             full, _ = self._files[card.name]
             files = self._ways(self._names[card.name], fine=fine)
             iters = None if card.iters == full.iters else card.iters
             self._chosen[key], _ = choose(
-                full, files, threads=self._threads, iters=iters, measure=measure
+                full, files, threads=self._threads, iters=iters, measure=measure, by_need=by_need
             )
         return self._chosen[key]
 
