@@ -287,17 +287,18 @@ def load_pairs(
             shutil.rmtree(work, ignore_errors=True)
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     shapes = [(int(h), int(w)) for h, w in index["shapes"]]
-    sharp = _views(folder / "hr.bin", [(h * scale, w * scale) for h, w in shapes])
+    sharp = views(folder / "hr.bin", [(h * scale, w * scale) for h, w in shapes])
     return Pairs(
         scale=scale,
         names=tuple(name for name in index["names"] for _ in range(variants)),
         hr=tuple(view for view in sharp for _ in range(variants)),
-        lr=_views(folder / "lr.bin", [shape for shape in shapes for _ in range(variants)]),
+        lr=views(folder / "lr.bin", [shape for shape in shapes for _ in range(variants)]),
         key=key,
     )
 
 
-def _views(path: Path, shapes: Iterable[tuple[int, int]]) -> tuple[Pixels, ...]:
+def views(path: Path, shapes: Iterable[tuple[int, int]]) -> tuple[Pixels, ...]:
+    """Pictures of these (h, w) that lie one after the other in a file of uint8, three a pixel."""
     # A plain array over the map: slicing np.memmap objects costs microseconds each time.
     flat = np.asarray(np.memmap(path, np.uint8, mode="r"))
     views, start = [], 0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from loopsr.engine.plan import Stage
 from loopsr.engine.reuse import FrameMemory
 from loopsr.engine.runners import Box, Core, Runner
-from loopsr.engine.tiling import Array, Watch, upscale_rows
+from loopsr.engine.tiling import CACHED_ROWS, Array, Watch, upscale_rows
 from loopsr.errors import Cancelled
 
 # Told the fraction that is done, 0 to 1; may return False to stop.
@@ -22,7 +22,6 @@ Progress = Callable[[float], bool | None]
 Done = Callable[[int, float], None]
 # Gives a context that is held while a network runs.
 Turn = Callable[[], AbstractContextManager[object]]
-_ROWS = 16  # at a time, which stay in the cache
 
 
 class Meter:
@@ -69,10 +68,10 @@ def to_float(bands: Iterator[NDArray[Any]]) -> Iterator[Array]:
 def to_integer(band: Array, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Float32 in [0, 1] as integers of the whole range, rounded half up."""
     most, result = np.float32(np.iinfo(dtype).max), np.empty(band.shape, dtype)
-    for row in range(0, len(band), _ROWS):
-        scaled = band[row : row + _ROWS] * most
+    for row in range(0, len(band), CACHED_ROWS):
+        scaled = band[row : row + CACHED_ROWS] * most
         scaled += np.float32(0.5)
-        result[row : row + _ROWS] = scaled
+        result[row : row + CACHED_ROWS] = scaled
     return result
 
 

@@ -25,7 +25,7 @@ Array = NDArray[np.float32]
 Report = Callable[[int], None]
 # Told the place of a core and the steps that it took.
 Watch = Callable[[Box, Steps], None]
-_CUT_ROWS = 16
+CACHED_ROWS = 16  # of a band: so few at a time stay in the cache between two sums
 
 
 def spans(length: int, tile: int, unit: int = 1) -> list[tuple[int, int]]:
@@ -192,15 +192,15 @@ def _run(
     window = np.ascontiguousarray(cut.transpose(2, 0, 1)[None])
     output, steps = runner.run_core(window, (top - y0, bottom - y0, left - x0, right - x0))
     # A few rows at a time, which stay in the cache: checked, cut in planes, then mixed.
-    for row in range(0, len(place), _CUT_ROWS):
-        part = output[:, row : row + _CUT_ROWS]
+    for row in range(0, len(place), CACHED_ROWS):
+        part = output[:, row : row + CACHED_ROWS]
         if not np.isfinite(part).all():
             raise BackendError(
                 f"{card.name} gave values that are no numbers; the weights are damaged, "
                 "type: pip install --force-reinstall loopsr"
             )
         for channel, plane in enumerate(np.clip(part, 0, 1)):
-            place[row : row + _CUT_ROWS, :, channel] = plane
+            place[row : row + CACHED_ROWS, :, channel] = plane
     return steps
 
 

@@ -70,19 +70,21 @@ def _lengthened(image: Array, scale: int, axis: int) -> Array:
     result = np.empty(shape, np.float32)
     target = np.moveaxis(result, axis, 0)
     padded = np.moveaxis(np.pad(image, border, mode="symmetric"), axis, 0)
+    phases = [_taps(phase, scale) for phase in range(scale)]
     for start in range(0, count, _BAND):
         end = min(count, start + _BAND)
-        for phase in range(scale):
-            place = (phase + 0.5) / scale - 0.5  # of the output pixel, from the input pixel
-            taps = range(-2, 2) if place < 0 else range(-1, 3)
-            weights = cubic(place - np.array(taps)).astype(np.float32)
-            near, *others = [
-                (weight, padded[REACH + tap + start : REACH + tap + end])
-                for tap, weight in zip(taps, weights, strict=True)
-                if weight
-            ]
-            total = near[0] * near[1]
-            for weight, there in others:
-                total += weight * there
+        for phase, ((tap, weight), *others) in enumerate(phases):
+            total = weight * padded[tap + start : tap + end]
+            for tap, weight in others:
+                total += weight * padded[tap + start : tap + end]
             target[scale * start + phase : scale * end : scale] = total
     return result
+
+
+def _taps(phase: int, scale: int) -> list[tuple[int, np.float32]]:
+    """What the output pixels of a phase are made of: places of input pixels, counted from ``REACH``
+    before their own, and weights."""
+    place = (phase + 0.5) / scale - 0.5  # of the output pixel, from the input pixel
+    taps = range(-2, 2) if place < 0 else range(-1, 3)
+    weights = cubic(place - np.array(taps)).astype(np.float32)
+    return [(REACH + tap, weight) for tap, weight in zip(taps, weights, strict=True) if weight]

@@ -168,17 +168,16 @@ def pictures(
         judges = _spread(files, min(VALIDATION_PICTURES, max(1, len(files) // 20)))
         if len(files) > 1:
             files = [path for path in files if path not in judges]
-    steps = pipeline(recipe.degradation)
+    steps, threads = pipeline(recipe.degradation), torch.get_num_threads()
     pairs = load_pairs(
         files,
         scale=recipe.scale,
         steps=steps,
         variants=recipe.variants,
         copies=recipe.copies,
-        threads=torch.get_num_threads(),
+        threads=threads,
     )
     if recipe.teacher:
-        threads = torch.get_num_threads()
         pairs = taught(pairs, teacher=recipe.teacher, share=recipe.teacher_share, threads=threads)
     held_out = load_pairs(judges, scale=recipe.scale, steps=steps)
     return pairs, list(zip(held_out.lr, held_out.hr, strict=True))

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import logging
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loopsr.data.sources import Pairs
+from loopsr.data.sources import Pairs, views
+from loopsr.engine.cache import key_of
 from loopsr.engine.upscaler import Upscaler
 from loopsr.errors import UsageError
 from loopsr.io.cache import cache_folder
+from loopsr.io.parts import part_beside
 from loopsr.weights import catalogue
 
 log = logging.getLogger(__name__)
@@ -44,18 +43,14 @@ def taught(
             f"the teacher {teacher} enlarges {card.scale} times, x{pairs.scale} was expected; "
             f"pass --set teacher=loop-x{pairs.scale}"
         )
-    weights = hashlib.sha256(path.read_bytes()).hexdigest()
-    text = json.dumps([pairs.key, weights, share])
-    key = hashlib.sha256(text.encode()).hexdigest()[:16]
+    weights = hashlib.sha256(catalogue.read_bytes(path)).hexdigest()
+    key = key_of([pairs.key, weights, share])
     file = (cache or cache_folder() / "pairs") / f"{key}.bin"
     if not file.is_file():
         log.info("%s makes %d pictures to learn from; this is done once", card.name, len(pairs.lr))
         _write(file, _targets(pairs, path, share, threads))
-    flat, targets, start = np.asarray(np.memmap(file, np.uint8, mode="r")), [], 0
-    for hr in pairs.hr:
-        targets.append(flat[start : start + hr.size].reshape(hr.shape))
-        start += hr.size
-    return dataclasses.replace(pairs, hr=tuple(targets), key=key)
+    targets = views(file, [hr.shape[:2] for hr in pairs.hr])
+    return dataclasses.replace(pairs, hr=targets, key=key)
 
 
 def _targets(pairs: Pairs, teacher: Path, share: float, threads: int) -> Iterator[Pixels]:
@@ -71,11 +66,8 @@ def _targets(pairs: Pairs, teacher: Path, share: float, threads: int) -> Iterato
 def _write(file: Path, pictures: Iterator[Pixels]) -> None:
     """One after the other; the file appears when it is whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(prefix=f".{file.stem}-", dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
+    with part_beside(file) as part:
+        with part.open("wb") as stream:
             for picture in pictures:
-                stream.write(np.ascontiguousarray(picture).data)
-        Path(unfinished).replace(file)
-    finally:
-        Path(unfinished).unlink(missing_ok=True)
+                stream.write(picture.data)
+        part.replace(file)
