@@ -99,6 +99,49 @@ def test_one_bad_picture_does_not_stop_the_rest(loopsr: Loopsr, pictures: Path) 
     assert not (loopsr.folder / "compare.html").exists()
 
 
+def test_each_of_several_bad_pictures_is_told(loopsr: Loopsr, pictures: Path) -> None:
+    for i in (1, 2):
+        (pictures / f"{i}.png").write_bytes((pictures / f"{i}.png").read_bytes()[:3000])
+    (loopsr.folder / "compare.html").write_text("mine")
+    run = loopsr("compare", pictures, "--overwrite")
+    assert (run.returncode, run.stdout) == (1, b"")
+    lines = run.stderr.splitlines()
+    assert len(lines) == 2
+    assert all(name in line for name, line in zip((b"1.png", b"2.png"), lines, strict=True))
+    assert (loopsr.folder / "compare.html").read_text() == "mine"
+
+
+@pytest.mark.parametrize("way", ["itself", "another spelling", "symbolic link", "hard link"])
+@pytest.mark.parametrize("kind", ["picture", "foreign model", "own model"])
+def test_an_input_is_never_overwritten(
+    loopsr: Loopsr, pictures: Path, make_onnx: Make, kind: str, way: str
+) -> None:
+    own = Path("own.onnx")  # as a user names it: relative
+    own.write_bytes((loopsr.weights / "loop-x2.onnx").read_bytes())
+    victim = {
+        "picture": pictures / "2.png",
+        "foreign model": make_onnx(),
+        "own model": own,
+    }[kind]
+    model = "bicubic" if kind == "picture" else victim
+    page = Path("page.html")
+    if way == "itself":
+        page = victim
+    elif way == "another spelling":
+        page = victim.parent / ".." / victim.absolute().parent.name / victim.name
+    elif way == "symbolic link":
+        page.symlink_to(victim.absolute())
+    else:
+        page.hardlink_to(victim)
+    before = victim.read_bytes()
+    run = loopsr("compare", pictures, "-m", f"lanczos,{model}", "-s", 2, "-o", page, "--overwrite")
+    assert run.returncode == 2
+    assert b"an input is never overwritten, pass another -o" in run.stderr
+    assert run.stderr.count(b"\n") == 1
+    assert victim.read_bytes() == before
+    assert page.samefile(victim)
+
+
 def test_wrong_arguments(loopsr: Loopsr, pictures: Path) -> None:
     one = pictures / "1.png"
     (loopsr.folder / "there.html").write_text("mine")

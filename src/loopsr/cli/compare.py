@@ -96,6 +96,8 @@ def command(
         done = run_interruptible(work)
     for error in done.failures.values():
         click.echo(f"loopsr: error: {one_line(error)}", err=True)
+    if not done.pictures:
+        return 1
     count = f"{len(done.pictures)} picture{'s' if len(done.pictures) > 1 else ''}"
     click.echo(f"{count}, x{done.scale}: {one_line(', '.join(done.models))}")
     click.echo(f"{page.resolve().as_uri()} ({format_bytes(done.bytes)}); open it in a browser")

@@ -95,7 +95,7 @@ def check_writable(
 
 
 def _check_place(path: Path, *, overwrite: bool, source: Path | str | None) -> None:
-    if source is not None and _same_file(path, Path(source)):
+    if source is not None and same_file(path, Path(source)):
         raise ImageWriteError(
             f"{path}: this is the input itself, which is never overwritten; give another name"
         )
@@ -224,7 +224,8 @@ def _put(part: Path, path: Path, *, overwrite: bool) -> None:
         part.replace(path)
 
 
-def _same_file(path: Path, source: Path) -> bool:
+def same_file(path: Path, source: Path) -> bool:
+    """Whether two paths lead to one file that exists, by a link of either kind too."""
     try:
         return path.samefile(source)
     except OSError:

@@ -15,6 +15,7 @@ from loopsr.apps.compare.page import Column, Page, Pixels, Sheet
 from loopsr.data.sources import read_rgb
 from loopsr.engine.opener import OpenModel, open_model
 from loopsr.errors import Cancelled, ImageError, ImageWriteError, UnknownNameError, UsageError
+from loopsr.io.writer import same_file
 from loopsr.ops.resize import KERNELS
 from loopsr.train.evaluate import digits, measure, reduce_picture
 
@@ -26,7 +27,10 @@ _HEADS = {"psnr_y": "PSNR, luma", "ssim_y": "SSIM, luma", "psnr_rgb": "PSNR, RGB
 
 @dataclass(kw_only=True)
 class Comparison:
-    """What came of a comparison: the page's path, its bytes, and what failed, by picture."""
+    """What came of a comparison: the page's path, its bytes, and what failed, by picture.
+
+    Without ``pictures`` there is no page.
+    """
 
     page: Path
     scale: int
@@ -52,12 +56,14 @@ def run(
     With ``reference`` the pictures are sharp: each is reduced by MATLAB's bicubic, upscaled again
     and measured. ``scale`` None takes that of the first network. Inputs of more than
     ``max_pixels`` are cut to their middle. ``progress`` is told the fraction done and may return
-    False to stop, which raises ``Cancelled`` and writes nothing. Raises ``UsageError``,
-    ``WeightsError``, ``ImageError`` when no picture could be compared, ``ImageWriteError``.
+    False to stop, which raises ``Cancelled`` and writes nothing; nor is a page written when every
+    picture failed. Raises ``UsageError``, also for a page that is one of the inputs,
+    ``WeightsError``, ``ImageWriteError``.
     """
     if not page.resolve().parent.is_dir():
         raise ImageWriteError(f"{page}: its folder does not exist; make it, or pass another -o")
     opened = _open(models, scale, threads)
+    _check_page(page, [*sources, *(model.file for model in opened if model.file)])
     names = _names(opened)
     done = Comparison(page=page, scale=opened[0].scale, models=tuple(names))
     book = Page(title=_title(names, done.scale), intro=_intro(reference), heads=_heads(reference))
@@ -79,7 +85,7 @@ def run(
         for row, value in zip(totals, values, strict=True):
             row.append(value)
     if not done.pictures:
-        raise ImageError(next(iter(done.failures.values())))
+        return done
     if reference and len(done.pictures) > 1:
         book.means = _means(opened, names, totals)
     done.bytes = _write(page, book.html())
@@ -102,6 +108,15 @@ def _open(models: Sequence[str], scale: int | None, threads: int | None) -> list
             scale = None
     scale = scale or _DEFAULT_SCALE
     return [open_model(model, scale=scale, threads=threads) for model in models]
+
+
+def _check_page(page: Path, inputs: Sequence[Path]) -> None:
+    """Raise ``UsageError`` when writing the page would destroy a picture or a network."""
+    for path in inputs:
+        if same_file(page, path):
+            raise UsageError(
+                f"{page} is the input {path}; an input is never overwritten, pass another -o"
+            )
 
 
 def _names(models: Sequence[OpenModel]) -> list[str]:
