@@ -98,6 +98,22 @@ def test_the_map_shows_where_steps_were_taken(loopsr: Loopsr, half: Path, model:
     assert b"map.png: the file exists" in again.stderr
 
 
+def test_neither_a_map_nor_a_result_replaces_an_input(
+    loopsr: Loopsr, half: Path, model: Path
+) -> None:
+    before = half.read_bytes(), model.read_bytes()
+    Path("link.png").hardlink_to(half)
+    for options in (
+        ("--show-steps", "half.png"),
+        ("--show-steps", "link.png"),
+        ("-o", model, "--format", "png"),
+    ):
+        run = loopsr("upscale", "half.png", "-m", model, "--overwrite", *options)
+        assert (run.returncode, run.stderr.count(b"\n")) == (2, 1), options
+        assert b"an input is never overwritten" in run.stderr
+    assert (half.read_bytes(), model.read_bytes()) == before
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -102,6 +102,16 @@ class Batch:
                 "leave out --jobs and --engine"
             )
 
+    def check_model(self, model: str) -> None:
+        """Raise ``UsageError`` where a result would replace the file of the network."""
+        from loopsr.io.writer import same_file  # slow import: not for --help
+
+        for job in self.jobs:
+            if same_file(Path(job.target), Path(model)):
+                raise UsageError(
+                    f"{job.target} is the model; an input is never overwritten, pass another -o"
+                )
+
     def check_show_steps(self) -> None:
         """Raise ``UsageError`` where there is no one picture to make a map of."""
         target = Path(self.settings.show_steps or "")
@@ -111,6 +121,13 @@ class Batch:
             raise UsageError(f"--show-steps writes a PNG, {target} is no such name; pass FILE.png")
         if not target.parent.is_dir():
             raise UsageError(f"{target}: there is no folder {target.parent}; make it first")
+        from loopsr.io.writer import same_file  # slow import: not for --help
+
+        if same_file(target, Path(self.jobs[0].source)):
+            raise UsageError(
+                f"--show-steps {target} is the input; an input is never overwritten, pass another "
+                "name"
+            )
         if target.exists() and self.collision != "overwrite":
             raise UsageError(f"{target}: the file exists; pass another name or --overwrite")
 

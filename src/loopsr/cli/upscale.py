@@ -175,6 +175,8 @@ def command(
         batch.check_time_limit()
     if show_steps:
         batch.check_show_steps()
+    if options["model"] is not None:
+        batch.check_model(options["model"])
     memory = _memory(max_memory)
     from loopsr.engine.upscaler import Upscaler  # slow import: not before wrong usage was told
 
