@@ -82,6 +82,11 @@ def test_missing_and_folder(loopsr: Loopsr) -> None:
     assert not leftovers(loopsr.folder, "folder.png")
 
 
+def test_a_name_is_no_code_of_an_emoji(loopsr: Loopsr) -> None:
+    (loopsr.folder / ":star:.png").touch()
+    assert " :star:.png: " in check_refused(loopsr("upscale", ":star:.png"))
+
+
 def test_unreadable(loopsr: Loopsr, picture: Path) -> None:
     picture.chmod(0)
     if os.access(picture, os.R_OK):

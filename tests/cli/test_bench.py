@@ -56,6 +56,17 @@ def test_json_and_csv_agree(loopsr: Loopsr, sharp: Path) -> None:
         assert float(row["quartile_25"]) <= float(row["quartile_75"])
 
 
+def test_sets_of_one_name_have_a_column_each(loopsr: Loopsr, sharp: Path) -> None:
+    for number, folder in enumerate(("HR", "other[b]/HR", "more/other[b]/HR")):
+        (sharp / folder).mkdir(parents=True)
+        photo(48, 40 + number).write_to_file(str(sharp / folder / "a.png"))
+    data = [sharp / "HR", sharp / "other[b]", sharp / "more/other[b]/HR"]
+    options = [item for folder in data for item in ("--data", folder)]
+    text = loopsr("bench", "bicubic", "--scale", "2", *options, *QUICK).stdout.decode()
+    heads = text.splitlines()[1].split()
+    assert heads[-4:] == ["Sharp", "other[b]", "other[b]", "(2)"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [

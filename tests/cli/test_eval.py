@@ -100,6 +100,41 @@ def test_sets_by_name(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         run(*line[:-1], "Gone", "--data-root", data.parent / "empty")
 
 
+def test_rows_can_be_told_apart(
+    data: Path, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine.onnx"  # whose card has the name of the network that ships
+    mine.write_bytes((tiny_weights / "loop-x2.onnx").read_bytes())
+    other, linked = tmp_path / "other/Set/HR", tmp_path / "Linked"
+    other.mkdir(parents=True)
+    (other / "3.png").write_bytes((data / "HR/1.png").read_bytes())
+    linked.symlink_to(data)
+    monkeypatch.chdir(data)
+    folders = [data / "HR", ".", "../other/Set/HR", linked, data / "HR"]
+    line = ["loop", mine, "--scale", 2, *(item for name in folders for item in ("--data", name))]
+    rows = [json.loads(text) for text in run(*line, "--json").stdout.splitlines()]
+    means = [(row["model"], row["data"]) for row in rows if row["picture"] == "mean"]
+    sets = ("Set", "Set (2)", "Set (3)", "Linked")
+    assert means == [(model, name) for model in ("loop-x2", "loop-x2 (2)") for name in sets]
+    assert [row["data"] for row in rows if row["picture"] == "3"] == ["Set (3)"] * 2
+    table = run(*line).stdout
+    assert table.count("loop-x2 (2)") == 4
+    assert table.count("Set (3)") == 2
+
+
+def test_names_are_shown_as_they_are(tmp_path: Path, data: Path, make_onnx: Make) -> None:
+    """None is taken for markup of the terminal's, or for the code of an emoji."""
+    folder = tmp_path / "set[red]"
+    folder.mkdir()
+    for name in ("x[a].png", "x[b].png", ":star:.png"):
+        (folder / name).write_bytes((data / "HR/1.png").read_bytes())
+    model = make_onnx(name="net[bold].onnx", inputs=[("image", ("b", 1, "h", "w"))])
+    words = run(model, "--data", folder, "--scale", 2, "--each").stdout.split()
+    assert {"x[a]", "x[b]", ":star:"} < set(words)
+    assert words.count("net[bold]") == 5  # and in the note on networks for luma
+    assert words.count("set[red]") == 4
+
+
 def test_networks_of_others(data: Path, make_onnx: Make) -> None:
     for side, told in ((3, False), (1, True)):
         path = make_onnx(name=f"other{side}.onnx", inputs=[("image", ("b", side, "h", "w"))])

@@ -196,7 +196,7 @@ def test_a_terminal_shows_one_bar_and_whole_lines(process: Process) -> None:
     pty = pytest.importorskip("pty")
     (process.folder / "in").mkdir()
     for number in range(4):
-        photo(60, 40 + number).write_to_file(str(process.folder / f"in/{number}.png"))
+        photo(60, 40 + number).write_to_file(str(process.folder / f"in/{number}:x:[b].png"))
     screen, terminal = pty.openpty()
     running = subprocess.Popen(
         process.line("upscale", "-r", "in", "-o", "out"),
@@ -218,6 +218,6 @@ def test_a_terminal_shows_one_bar_and_whole_lines(process: Process) -> None:
     os.close(screen)
     assert running.wait(60) == 0, seen
     text = seen.decode()
-    assert "4/4 " in text or "3/4 " in text or "1/4 " in text
+    assert any(f"{number + 1}/4 in/{number}:x:[b].png" in text for number in (0, 2, 3))
     for number in range(4):
-        assert f"out/{number}_x4.png  60x{40 + number} -> " in text
+        assert f"out/{number}:x:[b]_x4.png  60x{40 + number} -> " in text

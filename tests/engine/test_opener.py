@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from loopsr import Upscaler
-from loopsr.engine.opener import open_model
+from loopsr.engine.opener import numbered, open_model
 from loopsr.errors import UnknownNameError, UsageError, WeightsError
 from loopsr.ops.resize import resize
 
@@ -74,6 +74,20 @@ def test_wrong_names(weights: Path, tmp_path: Path, make_onnx: Make) -> None:
     for name in ("gone.onnx", "gone.pth", "gone.safetensors", "some/where.bin"):
         with pytest.raises(WeightsError):
             open_model(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        ("a b", "a|b"),
+        ("a b a a", "a|b|a (2)|a (3)"),
+        ("a|a (2)|a", "a|a (2)|a (3)"),
+        ("a|a|a (2)", "a|a (2)|a (2) (2)"),
+    ],
+)
+def test_no_two_names_are_alike(names: str, shown: str) -> None:
+    given = names.split("|") if "|" in names else names.split()
+    assert numbered(given) == shown.split("|")
 
 
 def test_it_needs_no_torch() -> None:

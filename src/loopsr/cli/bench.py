@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from loopsr.cli.text import one_line, whole
+from loopsr.cli.text import one_line, set_names, stdout, whole
 from loopsr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -103,12 +103,13 @@ def command(
         from loopsr.apps.bench.plot import check_plot
 
         check_plot(plot)
-    folders = {Path(name).name: find_set(name, root=data_root) for name in data}
+    folders = list(dict.fromkeys(find_set(name, root=data_root) for name in data))
+    sets = dict(zip(set_names(folders), folders, strict=True))
     entries = make_entries(
         models, scale=scale, backends=backends, precisions=precisions, iters=iters or ()
     )
     with _progress() as tell:
-        report = run(entries, size=size, rounds=rounds, threads=threads, data=folders, tell=tell)
+        report = run(entries, size=size, rounds=rounds, threads=threads, data=sets, tell=tell)
     _print(report, as_json=as_json, as_csv=as_csv)
     for left in report.left_out:
         click.echo(one_line(f"loopsr: left out: {left['model']}: {left['reason']}"), err=True)
@@ -126,7 +127,7 @@ def _progress() -> Iterator[Tell]:
     from rich.progress import BarColumn, Progress, TextColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as progress:
@@ -162,7 +163,6 @@ def _print_csv(report: Report) -> None:
 
 def _print_table(report: Report) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     ways = {row.way for row in report.rows if row.backend}
@@ -178,12 +178,10 @@ def _print_table(report: Report) -> None:
         cells = [*_cells(row), *(_text(score, 2) for score in scores)]
         way = [row.way or "numpy float64"] if len(ways) > 1 else []
         table.add_row(one_line(row.model), *way, *cells)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # a pipe has no width: never cut or wrap what a script reads
+    console = stdout()
     console.print(table)
     for line in _notes(report):
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
 
 
 def _cells(row: Row) -> list[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from loopsr.cli.text import one_line, set_names, stdout
 from loopsr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,8 +68,8 @@ def command(
     cut; psnr_rgb and ssim_rgb are over the three channels. --json and --csv list every picture and
     more conventions.
     """
-    from loopsr.data.sets import find_set
-    from loopsr.engine.opener import open_model
+    from loopsr.data.sets import find_set, pictures_of
+    from loopsr.engine.opener import numbered, open_model
     from loopsr.train.evaluate import METRICS, SHOWN
 
     if as_json and as_csv:
@@ -76,19 +79,22 @@ def command(
         from loopsr.metrics.lpips import open_lpips
 
         metrics["lpips"] = open_lpips()
-    folders = {name: find_set(name, root=data_root) for name in data}
+    folders = list(dict.fromkeys(find_set(name, root=data_root) for name in data))
+    sets = dict(zip(set_names(folders), map(pictures_of, folders), strict=True))
     _check_models(models)
     # All are opened before the first is measured: a wrong name is told at once.
     opened = [
         open_model(model, scale=scale, threads=threads, self_ensemble=self_ensemble)
         for model in models
     ]
-    rows = _measured(opened, folders, scale=scale, metrics=metrics)
+    names = numbered(model.name for model in opened)
+    opened = [replace(model, name=name) for model, name in zip(opened, names, strict=True)]
+    rows = _measured(opened, sets, scale=scale, metrics=metrics)
     if as_json or as_csv:
         _print_plain(rows, as_json=as_json)
         return
-    names = [*SHOWN, *(["lpips"] if lpips else []), "seconds"]
-    _print_table([row for row in rows if each or row[2].picture == "mean"], names, scale)
+    columns = [*SHOWN, *(["lpips"] if lpips else []), "seconds"]
+    _print_table([row for row in rows if each or row[2].picture == "mean"], columns, scale)
 
 
 def _check_models(models: Sequence[str]) -> None:
@@ -100,24 +106,27 @@ def _check_models(models: Sequence[str]) -> None:
 
 
 def _measured(
-    models: Sequence[OpenModel], folders: dict[str, Path], *, scale: int, metrics: dict[str, Any]
+    models: Sequence[OpenModel],
+    sets: Mapping[str, Sequence[Path]],
+    *,
+    scale: int,
+    metrics: Mapping[str, Any],
 ) -> Iterator[Row]:
     """Every picture, then the mean, of each model on each set; as soon as it is known."""
-    from loopsr.data.sets import pictures_of
     from loopsr.train.evaluate import mean_score, score_folder
 
-    total = sum(len(pictures_of(folder)) for folder in folders.values()) * len(models)
+    total = sum(map(len, sets.values())) * len(models)
     with _progress() as progress:
         task = progress.add_task("", total=total)
-        for model in models:
-            for folder in folders.values():
-                progress.update(task, description=f"{model.name} on {folder.name}")
-                scores = []
-                for score in score_folder(model, folder, scale=scale, metrics=metrics):
-                    scores.append(score)
-                    progress.advance(task)
-                    yield model, folder.name, score
-                yield model, folder.name, mean_score(scores)
+        for model, (data, pictures) in itertools.product(models, sets.items()):
+            progress.update(task, description=one_line(f"{model.name} on {data}"))
+            scores = []
+            for path in pictures:
+                (score,) = score_folder(model, path, scale=scale, metrics=metrics)
+                scores.append(score)
+                progress.advance(task)
+                yield model, data, score
+            yield model, data, mean_score(scores)
 
 
 def _progress() -> Any:
@@ -125,7 +134,7 @@ def _progress() -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
@@ -154,10 +163,8 @@ def _print_plain(rows: Iterator[Row], *, as_json: bool) -> None:
 
 def _print_table(rows: Sequence[Row], names: Sequence[str], scale: int) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
-    from loopsr.cli.text import one_line
     from loopsr.train.evaluate import as_text
 
     each = any(score.picture != "mean" for _, _, score in rows)
@@ -173,9 +180,7 @@ def _print_table(rows: Sequence[Row], names: Sequence[str], scale: int) -> None:
         cells.append(f"{model.parameters:,}" if model.parameters else "")
         bold = "bold" if each and score.picture == "mean" else None
         table.add_row(*cells, *as_text(score, names), style=bold)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # a pipe has no width: never cut or wrap what a script reads
+    console = stdout()
     console.print(table)
     luma = [model.name for model, _, score in rows if model.channels == 1]
     console.print(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from loopsr.cli.text import format_bytes, one_line
+from loopsr.cli.text import format_bytes, one_line, stdout
 from loopsr.errors import WeightsError
 
 
@@ -57,29 +57,26 @@ def _record(name: str) -> dict[str, Any]:
 
 def _print_table(records: list[dict[str, Any]]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     sets = sorted({key for record in records for key in record["scores"]}, key=_set_order)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     table.add_column("name", no_wrap=True)
-    for heading in ("scale", "parameters", "MACs/px", "file", *sets):
+    for heading in ("scale", "parameters", "MACs/px", "file", *map(one_line, sets)):
         table.add_column(heading, justify="right", no_wrap=True)
     for record in records:
         macs = record["macs_per_pixel"]
         table.add_row(
             "•" if record["default"] else "",
-            record["name"],
+            one_line(record["name"]),
             f"x{record['scale']}",
             f"{record['parameters']:,}",
             f"{macs:,}" if macs else "",
             format_bytes(record["bytes"]),
             *(_score(record, name) for name in sets),
         )
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # a pipe has no width: never cut or wrap what a script reads
+    console = stdout()
     console.print(table)
     console.print("• taken by default for its scale. Scores: PSNR in dB on luma.", soft_wrap=True)
     console.print("More of one: loopsr models NAME", soft_wrap=True)
@@ -126,4 +123,4 @@ def _plain(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
-    return str(value)
+    return one_line(str(value))

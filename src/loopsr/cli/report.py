@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -58,7 +57,7 @@ class Report(logging.Handler):
         self._json = as_json
         self._stdout = sys.stdout
         self._lines = sys.stderr if stdout_taken else sys.stdout
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._total = total
         self._done = 0
         self._counts: Counter[str] = Counter()
@@ -113,7 +112,7 @@ class Report(logging.Handler):
             return
         first = min(self._working)
         name, _, note = self._working[first]
-        name = escape(one_line(name if len(name) <= 40 else "…" + name[-39:]))
+        name = one_line(name if len(name) <= 40 else "…" + name[-39:])
         place = f"{first + 1}/{self._total} " if self._total > 1 else ""
         done = self._done + sum(fraction for _, fraction, _ in self._working.values())
         self._bar.update(TaskID(0), completed=done, description=place + name, note=note)
@@ -212,7 +211,7 @@ class Report(logging.Handler):
     def _say(self, text: str) -> None:
         self._hide_bar()
         indent = "  " if text.startswith("  ") else ""
-        self._console.print(indent + one_line(text), markup=False, soft_wrap=True)
+        self._console.print(indent + one_line(text), soft_wrap=True)
 
     def _print(self, text: str) -> None:
         if self._lines.isatty():  # the bar may be on the same terminal
@@ -241,7 +240,7 @@ class _Rest(TimeRemainingColumn):
 
 def _bar(console: Console, total: int) -> Progress:
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         TaskProgressColumn(),
         _Rest(compact=True),

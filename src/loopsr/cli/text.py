@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from loopsr.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -48,6 +54,29 @@ def one_line(message: str) -> str:
     """
     line = " ".join(part.strip() for part in message.splitlines())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def set_names(folders: Sequence[Path]) -> list[str]:
+    """The names of folders of pictures, all different; that of a folder HR is its parent's."""
+    from loopsr.engine.opener import numbered  # slow import: not for --help
+
+    # Not resolve(): a link keeps the name that its owner gave it.
+    paths = [Path(os.path.normpath(folder.absolute())) for folder in folders]
+    paths = [path.parent if path.name == "HR" else path for path in paths]
+    return numbered(path.name or str(path) for path in paths)
+
+
+def stdout() -> Console:
+    """Standard output for tables; text is printed as it is, without markup or codes of emoji.
+
+    File names may hold both: ``[a]`` and ``:x:``.
+    """
+    from rich.console import Console  # slow import: not for --help
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 200  # a pipe has no width: never cut or wrap what a script reads
+    return console
 
 
 def parse_bytes(text: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -102,6 +102,18 @@ def open_model(
     else:
         model = full_name(str(model), scale)
     return _ours(model, scale, how)
+
+
+def numbered(names: Iterable[str]) -> list[str]:
+    """Names as they are shown side by side: one that is taken gets a number, ``a (2)``."""
+    shown: list[str] = []
+    for name in names:
+        count, free = 1, name
+        while free in shown:
+            count += 1
+            free = f"{name} ({count})"
+        shown.append(free)
+    return shown
 
 
 def is_file(model: str | Path) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from loopsr.apps.compare.page import Column, Page, Pixels, Sheet
 from loopsr.data.sources import read_rgb
-from loopsr.engine.opener import OpenModel, open_model
+from loopsr.engine.opener import OpenModel, numbered, open_model
 from loopsr.errors import Cancelled, ImageError, ImageWriteError, UnknownNameError, UsageError
 from loopsr.io.writer import same_file
 from loopsr.ops.resize import KERNELS
@@ -64,7 +64,7 @@ def run(
         raise ImageWriteError(f"{page}: its folder does not exist; make it, or pass another -o")
     opened = _open(models, scale, threads)
     _check_page(page, [*sources, *(model.file for model in opened if model.file)])
-    names = _names(opened)
+    names = numbered(model.name for model in opened)
     done = Comparison(page=page, scale=opened[0].scale, models=tuple(names))
     book = Page(title=_title(names, done.scale), intro=_intro(reference), heads=_heads(reference))
     book.closing = ["Upscale yours: `loopsr upscale PHOTO.jpg`"]
@@ -117,15 +117,6 @@ def _check_page(page: Path, inputs: Sequence[Path]) -> None:
             raise UsageError(
                 f"{page} is the input {path}; an input is never overwritten, pass another -o"
             )
-
-
-def _names(models: Sequence[OpenModel]) -> list[str]:
-    """The names of models, numbered where two are alike."""
-    names: list[str] = []
-    for model in models:
-        count = sum(other.name == model.name for other in models[: len(names)])
-        names.append(f"{model.name} ({count + 1})" if count else model.name)
-    return names
 
 
 def _sheet(
