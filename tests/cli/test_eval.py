@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from click.testing import CliRunner, Result
 from loopsr.cli.eval import command
 from loopsr.data.sources import read_rgb
 from loopsr.engine.opener import open_model
-from loopsr.errors import BackendError, ImageError, MissingExtraError, UnknownNameError, UsageError
+from loopsr.errors import BackendError, MissingExtraError, UnknownNameError, UsageError
 from loopsr.ops.resize import resize
 from loopsr.train.evaluate import METRICS
 from loopsr.weights import catalogue
 
 from ..conftest import Make
+from .conftest import Loopsr
 
 
 def run(*arguments: object) -> Result:
@@ -155,14 +157,50 @@ def test_equal_pictures_have_no_number_in_json(tmp_path: Path) -> None:
     assert "inf" in run("bicubic", "--data", tmp_path, "--scale", 2).stdout
 
 
-def test_pictures_that_cannot_be_measured(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["--json", "--csv", "--each"])
+def test_a_picture_that_cannot_be_measured_is_left_out(
+    loopsr: Loopsr, data: Path, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "good.png").write_bytes((data / "HR/1.png").read_bytes())
     small = pyvips.Image.black(8, 8, bands=3).copy(interpretation="srgb")
-    small.write_to_file(str(tmp_path / "small.png"))
-    with pytest.raises(ImageError, match=r"small\.png: SSIM needs"):
-        run("bicubic", "--data", tmp_path, "--scale", 2)
-    (tmp_path / "small.png").write_bytes((tmp_path / "small.png").read_bytes()[:60])
-    with pytest.raises(ImageError, match=r"small\.png"):
-        run("bicubic", "--data", tmp_path, "--scale", 2)
+    small.write_to_file(str(data / "HR/0.png"))  # too small for SSIM
+    (data / "HR/3.png").write_bytes((data / "HR/1.png").read_bytes()[:60])
+    line = ("eval", "bicubic", "loop", "--scale", 2, kind, "--data")
+    run = loopsr(*line, data, "--data", tmp_path / "good.png")
+    assert run.returncode == 1
+    errors = run.stderr.decode().splitlines()
+    assert len(errors) == 3
+    for name, text in zip(("0.png", "3.png"), errors, strict=False):
+        assert text.startswith("loopsr: error: ")
+        assert name in text
+    assert errors[2] == "loopsr: note: the means leave out 2 of 4 pictures of Set"
+    for name in ("0.png", "3.png"):
+        (data / "HR" / name).unlink()
+    clean = loopsr(*line, data, "--data", tmp_path / "good.png")
+    assert (clean.returncode, clean.stderr) == (0, b"")
+    assert without_seconds(run.stdout) == without_seconds(clean.stdout)
+
+
+def without_seconds(output: bytes) -> list[str]:
+    """Rows, less their last column, and notes; table, JSON and CSV have the time at the end."""
+    lines = output.decode().splitlines()
+    return [line if line.startswith("x2.") else re.split(r"[\s,]+", line)[:-2] for line in lines]
+
+
+def test_a_set_without_a_picture_left(loopsr: Loopsr, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/1.png").write_bytes((data / "HR/1.png").read_bytes()[:60])
+    line = ("eval", "bicubic", "--scale", 2, "--data", tmp_path / "bad")
+    for more, words in (((), []), (("--data", data), ["bicubic", "Set"])):
+        run = loopsr(*line, *more)
+        assert run.returncode == 1
+        errors = run.stderr.decode().splitlines()
+        assert len(errors) == 2
+        assert "1.png" in errors[0]
+        assert errors[1].startswith("loopsr: error: no picture of bad can be measured; pass")
+        rows = [text.split()[:2] for text in run.stdout.decode().splitlines() if "bicubic " in text]
+        assert rows == ([words] if words else [])
+        assert bool(run.stdout) == bool(words)
 
 
 def test_lpips_says_what_is_missing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loopsr.cli.text import one_line, set_names, stdout
-from loopsr.errors import UsageError
+from loopsr.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
     from loopsr.engine.opener import OpenModel
@@ -58,7 +58,7 @@ def command(
     each: bool,
     as_json: bool,
     as_csv: bool,
-) -> None:
+) -> int:
     """Measure PSNR and SSIM on pictures that are reduced by MATLAB's bicubic and upscaled again.
 
     A MODEL is a name of `loopsr models`, bicubic or lanczos, or a file of anybody's: an ONNX
@@ -66,7 +66,7 @@ def command(
 
     psnr_y and ssim_y are those of papers: on MATLAB's luma (16..235), with a border of SCALE pixels
     cut; psnr_rgb and ssim_rgb are over the three channels. --json and --csv list every picture and
-    more conventions.
+    more conventions. A picture that cannot be measured is left out for all models; exit code 1.
     """
     from loopsr.data.sets import find_set, pictures_of
     from loopsr.engine.opener import numbered, open_model
@@ -89,12 +89,15 @@ def command(
     ]
     names = numbered(model.name for model in opened)
     opened = [replace(model, name=name) for model, name in zip(opened, names, strict=True)]
-    rows = _measured(opened, sets, scale=scale, metrics=metrics)
+    left_out: set[Path] = set()
+    rows = _measured(opened, sets, scale=scale, metrics=metrics, left_out=left_out)
     if as_json or as_csv:
         _print_plain(rows, as_json=as_json)
-        return
-    columns = [*SHOWN, *(["lpips"] if lpips else []), "seconds"]
-    _print_table([row for row in rows if each or row[2].picture == "mean"], columns, scale)
+    else:
+        columns = [*SHOWN, *(["lpips"] if lpips else []), "seconds"]
+        _print_table([row for row in rows if each or row[2].picture == "mean"], columns, scale)
+    _tell_left_out(sets, left_out)
+    return 1 if left_out else 0
 
 
 def _check_models(models: Sequence[str]) -> None:
@@ -111,8 +114,12 @@ def _measured(
     *,
     scale: int,
     metrics: Mapping[str, Any],
+    left_out: set[Path],
 ) -> Iterator[Row]:
-    """Every picture, then the mean, of each model on each set; as soon as it is known."""
+    """Every picture, then the mean, of each model on each set; as soon as it is known.
+
+    A picture that cannot be measured is told of once, and added to ``left_out``.
+    """
     from loopsr.train.evaluate import mean_score, score_folder
 
     total = sum(map(len, sets.values())) * len(models)
@@ -122,11 +129,36 @@ def _measured(
             progress.update(task, description=one_line(f"{model.name} on {data}"))
             scores = []
             for path in pictures:
-                (score,) = score_folder(model, path, scale=scale, metrics=metrics)
-                scores.append(score)
                 progress.advance(task)
+                if path in left_out:
+                    continue
+                try:
+                    (score,) = score_folder(model, path, scale=scale, metrics=metrics)
+                except ImageError as error:
+                    # What ails a picture shows with the first model. Were it left out later on,
+                    # the means of the models so far would be of other pictures.
+                    if model is not models[0]:
+                        raise
+                    left_out.add(path)
+                    click.echo(f"loopsr: error: {one_line(str(error))}", err=True)
+                    continue
+                scores.append(score)
                 yield model, data, score
-            yield model, data, mean_score(scores)
+            if scores:
+                yield model, data, mean_score(scores)
+
+
+def _tell_left_out(sets: Mapping[str, Sequence[Path]], left_out: set[Path]) -> None:
+    """Say of how many pictures of each set the means are not."""
+    for name, pictures in sets.items():
+        missing, total = len(left_out.intersection(pictures)), len(pictures)
+        if missing == total:
+            text = f"error: no picture of {name} can be measured; pass another folder to --data"
+        elif missing:
+            text = f"note: the means leave out {missing} of {total} pictures of {name}"
+        else:
+            continue
+        click.echo(one_line(f"loopsr: {text}"), err=True)
 
 
 def _progress() -> Any:
@@ -167,6 +199,8 @@ def _print_table(rows: Sequence[Row], names: Sequence[str], scale: int) -> None:
 
     from loopsr.train.evaluate import as_text
 
+    if not rows:  # not one picture could be measured
+        return
     each = any(score.picture != "mean" for _, _, score in rows)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("model", "data", *(["picture"] if each else [])):
