@@ -157,6 +157,17 @@ def test_equal_pictures_have_no_number_in_json(tmp_path: Path) -> None:
     assert "inf" in run("bicubic", "--data", tmp_path, "--scale", 2).stdout
 
 
+def test_an_error_is_told_above_the_bar(
+    loopsr: Loopsr, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data / "HR/3.png").write_bytes((data / "HR/1.png").read_bytes()[:60])
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal
+    run = loopsr("eval", "bicubic", "--scale", 2, "--data", data)
+    (line,) = (line for line in run.stderr.splitlines() if b"3.png" in line)
+    assert "━" not in line.decode()
+    assert "━" in run.stderr.decode()
+
+
 @pytest.mark.parametrize("kind", ["--json", "--csv", "--each"])
 def test_a_picture_that_cannot_be_measured_is_left_out(
     loopsr: Loopsr, data: Path, tmp_path: Path, kind: str
@@ -171,8 +182,8 @@ def test_a_picture_that_cannot_be_measured_is_left_out(
     errors = run.stderr.decode().splitlines()
     assert len(errors) == 3
     for name, text in zip(("0.png", "3.png"), errors, strict=False):
-        assert text.startswith("loopsr: error: ")
-        assert name in text
+        assert text.startswith(f"loopsr: error: {data}/HR/{name}")
+        assert text.count(name) == 1
     assert errors[2] == "loopsr: note: the means leave out 2 of 4 pictures of Set"
     for name in ("0.png", "3.png"):
         (data / "HR" / name).unlink()

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from loopsr.cli.interrupt import run_interruptible
-from loopsr.cli.text import format_bytes, one_line
+from loopsr.cli.text import format_bytes, named, one_line
 from loopsr.errors import UsageError
 
 
@@ -94,8 +94,8 @@ def command(
             )
 
         done = run_interruptible(work)
-    for error in done.failures.values():
-        click.echo(f"loopsr: error: {one_line(error)}", err=True)
+    for source, error in done.failures.items():
+        click.echo(one_line(f"loopsr: error: {named(source, error)}"), err=True)
     if not done.pictures:
         return 1
     count = f"{len(done.pictures)} picture{'s' if len(done.pictures) > 1 else ''}"

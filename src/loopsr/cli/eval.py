@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loopsr.cli.text import one_line, set_names, stdout
+from loopsr.cli.text import named, one_line, set_names, stdout
 from loopsr.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
@@ -140,7 +140,8 @@ def _measured(
                     if model is not models[0]:
                         raise
                     left_out.add(path)
-                    click.echo(f"loopsr: error: {one_line(str(error))}", err=True)
+                    text = one_line(f"loopsr: error: {named(str(path), str(error))}")
+                    progress.console.print(text, soft_wrap=True)  # above the bar
                     continue
                 scores.append(score)
                 yield model, data, score
@@ -165,7 +166,7 @@ def _progress() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 

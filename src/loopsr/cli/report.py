@@ -12,7 +12,6 @@ import logging
 import sys
 import threading
 from collections import Counter
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,9 +28,8 @@ from rich.progress import (
 from rich.text import Text
 
 from loopsr.apps.batch.forecast import Forecast, Total
-from loopsr.apps.batch.jobs import STREAM
 from loopsr.apps.batch.run import Outcome
-from loopsr.cli.text import format_bytes, format_seconds, one_line
+from loopsr.cli.text import format_bytes, format_seconds, named, one_line
 
 _SIZE = "{source_width}x{source_height} -> {width}x{height}"
 _WHY = {
@@ -90,7 +88,7 @@ class Report(logging.Handler):
         message = record.getMessage()
         source = self._threads.get(record.thread)
         if source is not None and self._total > 1:
-            message = _named(source, message)
+            message = named(source, message)
         self._say(f"loopsr: {'note' if record.levelno <= 30 else 'error'}: {message}")
 
     def begin(self, number: int, source: str) -> None:
@@ -143,7 +141,7 @@ class Report(logging.Handler):
             elif outcome.status in ("kept", "skipped") and (self._verbose or self._total == 1):
                 self._print(f"{job.target}  {_WHY[outcome.status]}")
             if outcome.status == "failed":
-                self._say(f"loopsr: error: {_named(job.source, message)}")
+                self._say(f"loopsr: error: {named(job.source, message)}")
             self._move_bar()
 
     def summary(self) -> int:
@@ -156,7 +154,7 @@ class Report(logging.Handler):
         if self._total > 1 and self._failures:
             self._say(f"loopsr: {len(self._failures)} of {self._total} failed:")
             for source, message in self._failures:
-                self._say(f"  {_named(source, message)}")
+                self._say(f"  {named(source, message)}")
         return self._code
 
     def left_out(self, count: int) -> None:
@@ -173,7 +171,7 @@ class Report(logging.Handler):
             self._failures.append((job.source, message))
             if self._json:
                 self._print_json({"ok": False, "status": "fail", **names, "error": message})
-            self._say(f"loopsr: error: {_named(job.source, message)}")
+            self._say(f"loopsr: error: {named(job.source, message)}")
         elif self._json:
             facts = {**one.result, **names, "bytes": one.bytes, "memory": one.memory}
             self._print_json({"ok": True, "status": one.status, **facts})
@@ -252,12 +250,3 @@ def _bar(console: Console, total: int) -> Progress:
     )
     bar.add_task("", total=float(total), note="")
     return bar
-
-
-def _named(source: str, message: str) -> str:
-    """The message, led by the file as the user named it, and by that only once."""
-    if source == STREAM:
-        return f"stdin: {message}"
-    if source in message:
-        return message
-    return f"{source}: {message.removeprefix(Path(source).name + ': ')}"

@@ -79,6 +79,15 @@ def stdout() -> Console:
     return console
 
 
+def named(source: str, message: str) -> str:
+    """The message, led by the file as the user named it ("-" is stdin), and by that only once."""
+    if source == "-":
+        return f"stdin: {message}"
+    if source in message:
+        return message
+    return f"{source}: {message.removeprefix(Path(source).name + ': ')}"
+
+
 def parse_bytes(text: str) -> int:
     """``2G``, ``1.5GiB``, ``500M`` or ``800000`` in bytes (powers of 1024).
 
