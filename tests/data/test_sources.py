@@ -121,6 +121,35 @@ def test_control_a_changed_picture_is_decoded_again(tmp_path: Path) -> None:
     assert np.array_equal(after.hr[0], changed)
 
 
+def test_pictures_are_read_as_upscale_reads_them(tmp_path: Path) -> None:
+    """Whole or not at all: damaged JPEG, floats, other names, more bits, PPM."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
+    (tmp_path / "a.ppm").write_bytes(b"P6\n12 8\n255\n" + pixels.tobytes())
+    assert np.array_equal(read_rgb(tmp_path / "a.ppm"), pixels)
+    grey = save(tmp_path / "grey.png", 8, 12, bands=1)
+    assert np.array_equal(read_rgb(tmp_path / "grey.png"), np.repeat(grey, 3, axis=2))
+    wide = np.random.default_rng(0).integers(0, 65536, (8, 12, 3), np.uint16)
+    image = pyvips.Image.new_from_array(wide, interpretation="rgb16")
+    image.write_to_file(str(tmp_path / "wide.png"))
+    rounded = np.floor(wide / 257 + 0.5).astype(np.uint8)
+    assert np.array_equal(read_rgb(tmp_path / "wide.png"), rounded)
+
+    save(tmp_path / "b.jpg", 64, 64)
+    data = bytearray((tmp_path / "b.jpg").read_bytes())
+    half = len(data) // 2
+    data[half : half + 200] = np.random.default_rng(1).bytes(200)
+    (tmp_path / "b.jpg").write_bytes(data)
+    floats = pyvips.Image.new_from_array(np.full((8, 8), 0.5, np.float32))
+    floats.write_to_file(str(tmp_path / "c.tif"))
+    odd = tmp_path / os.fsdecode(b"\xff\xfe.png")
+    odd.write_bytes((tmp_path / "grey.png").read_bytes())
+    for path in (tmp_path / "b.jpg", tmp_path / "c.tif", odd):
+        with pytest.raises(ImageReadError):
+            read_rgb(path)
+    pairs = load_pairs(find_pictures([tmp_path]), scale=2, steps=BICUBIC, cache=tmp_path / "cache")
+    assert pairs.names == ("a.ppm", "grey.png", "wide.png")
+
+
 def test_unreadable_pictures_are_skipped_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 import tempfile
 import threading
@@ -26,16 +27,14 @@ from numpy.typing import NDArray
 from loopsr.data.degrade import Step, degrade
 from loopsr.errors import ImageReadError, UsageError
 from loopsr.io.cache import cache_folder
-from loopsr.io.libvips import first_line, vips
-from loopsr.io.limits import Limits, check_size
+from loopsr.io.formats import SUFFIXES
+from loopsr.io.image import open_picture
+from loopsr.io.limits import Limits
 from loopsr.ops.resize import resize
 
 log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
 _Made = list[tuple[Pixels, list[Pixels]]]  # a sharp picture and its copies, with their twins
-SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp", ".ppm", ".gif")
-)
 _LIMITS = Limits(max_pixels=100_000_000)  # held as a whole, several times as floats
 _ROOM = _LIMITS.max_pixels  # that all threads together hold
 _REDUCED = (0.45, 0.9)  # sides of a copy, in those of its picture
@@ -80,38 +79,24 @@ def find_pictures(folders: Iterable[str | Path]) -> list[Path]:
 
 
 def read_rgb(path: Path) -> Pixels:
-    """Decode a file to an upright (h, w, 3) uint8 sRGB picture; alpha is dropped.
+    """Decode a file to an upright (h, w, 3) uint8 sRGB picture, as ``upscale`` reads it.
 
-    Raises ``ImageReadError``.
+    Alpha is dropped, 16 bits are rounded to 8, grey is repeated. Raises ``ImageReadError``.
     """
-    pyvips = vips()
-    try:
-        image = pyvips.Image.new_from_file(str(path), fail_on="truncated")
-        check_size(
-            _LIMITS, name=str(path), width=image.width, height=image.height, frames=1, whole=True
-        )
-        image = image.autorot()
-        image = image.colourspace("srgb")
-        if image.hasalpha():
-            image = image[: image.bands - 1]
-        if image.format != "uchar":
-            image = image.cast("uchar")
-        pixels = np.asarray(image.numpy(), np.uint8)
-    except pyvips.Error as error:
-        raise ImageReadError(
-            f"{path}: cannot be decoded ({first_line(error)}); remove it"
-        ) from error
-    return pixels if pixels.ndim == 3 and pixels.shape[2] == 3 else np.stack([pixels] * 3, -1)
+    picture = open_picture(path, limits=_LIMITS)
+    pixels = picture.pixels()[..., : picture.traits.channels]
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
 def _count_pixels(path: Path) -> int:
     """Of a picture, as its first bytes tell; 0 of a file that is none."""
-    pyvips = vips()
     try:
-        image = pyvips.Image.new_from_file(str(path))
-    except pyvips.Error:
+        picture = open_picture(path, limits=_LIMITS)
+    except ImageReadError:
         return 0
-    return int(image.width * image.height)
+    return picture.width * picture.height
 
 
 def crop_to_multiple(image: Pixels, scale: int) -> Pixels:
@@ -143,7 +128,7 @@ def _digest(path: Path) -> str | None:
 
 def _draws(name: str, *which: int) -> np.random.Generator:
     """Seeded by a file's name: the same draws for a picture whatever lies beside it."""
-    return np.random.default_rng([zlib.crc32(name.encode()), *which])
+    return np.random.default_rng([zlib.crc32(os.fsencode(name)), *which])
 
 
 def _read(path: Path, scale: int) -> Pixels:
