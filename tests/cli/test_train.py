@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from loopsr.cli.train import command
 from loopsr.errors import UnknownNameError, UsageError
+from loopsr.export.package import rewrite_card
 from loopsr.recipes import RECIPES
 from loopsr.weights.catalogue import read_card
 
@@ -96,7 +98,7 @@ def test_tensorboard_and_plot(pictures: Path, tmp_path: Path) -> None:
     ("arguments", "error", "message"),
     [
         ([], UsageError, "no recipe was given; use one of loop_x2"),
-        (["lrn_x2", "lrn_x4"], UsageError, "2 recipes were given; use one of"),
+        (["lrn_x2", "lrn_x4"], UsageError, "each folder takes an --hr of its own"),
         (["--plot"], UsageError, "no run was given; type: loopsr train --plot"),
         (["--plot", "no-such-run"], UsageError, "no log.jsonl in no-such-run"),
         (["lrnx4"], UnknownNameError, "did you mean lrn_x4"),
@@ -116,3 +118,49 @@ def test_wrong_arguments(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=message):
         run(*arguments)
+
+
+def trained(pictures: Path, out: Path, *settings: str) -> Path:
+    """A short run; the file of its weights."""
+    changed = [part for setting in settings for part in ("--set", setting)]
+    line = run("lrn_x2", "--hr", pictures, "--out", out, *SHORT, *changed).stdout
+    return Path(json.loads(line)["files"]["onnx"])
+
+
+def test_a_card_does_not_claim_the_pictures_of_what_ships(pictures: Path, tmp_path: Path) -> None:
+    file = trained(pictures, tmp_path / "a")
+    assert read_card(file).data == "own pictures"
+    run("lrn_x2", "--out", tmp_path / "a", "--package-only")
+    assert read_card(file).data == "own pictures"
+    said = trained(pictures, tmp_path / "b", "data=my holidays (CC0)")
+    assert read_card(said).data == "my holidays (CC0)"
+    tuned = read_card(trained(pictures, tmp_path / "c", "warm_start=lrn-x2"))
+    assert tuned.data.startswith("own pictures, after those of lrn-x2: CID22")
+
+
+def test_a_card_names_no_place_of_this_machine(pictures: Path, tmp_path: Path) -> None:
+    first = trained(pictures, tmp_path / "a")
+    start = f"warm_start={first.with_suffix('.safetensors')}"
+    card = read_card(trained(pictures, tmp_path / "b", f"teacher={first}", start))
+    assert card.training["recipe"]["teacher"] == "lrn-x2"
+    assert str(tmp_path) not in card.to_json()
+
+
+def test_what_was_measured_stays_while_the_weights_do(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    file = trained(pictures, out)
+    card = dataclasses.replace(
+        read_card(file), scores={"Set5": {"psnr_y": 30.0}}, steps={"psnr": [30.0]}
+    )
+    rewrite_card(out, card)
+    trained(pictures, out)  # nothing is left to train: it is packaged again
+    assert (read_card(file).scores, read_card(file).steps) == (card.scores, card.steps)
+    (out / "checkpoint.safetensors").unlink()
+    trained(pictures, out, "seed=1")
+    assert (read_card(file).scores, read_card(file).steps) == ({}, {})
+
+
+def test_a_run_is_not_packaged_as_another(pictures: Path, tmp_path: Path) -> None:
+    trained(pictures, tmp_path / "run")
+    with pytest.raises(UsageError, match="is a run of lrn-x2, not of loop-x2"):
+        run("loop_x2", "--out", tmp_path / "run", "--package-only")

@@ -58,6 +58,7 @@ def test_a_folder_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert read_rgb(files[0]).shape == (drawings.SIDE, drawings.SIDE, 3)
     before = files[0].read_bytes()
     assert drawings.main([str(folder), "--count", "1"]) == 2
+    assert drawings.main([str(tmp_path / "new"), "--first", "-5"]) == 2
     assert "is not empty; pass a new folder" in capsys.readouterr().err
     assert files[0].read_bytes() == before
     assert len(find_pictures([folder])) == 2

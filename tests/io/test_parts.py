@@ -36,6 +36,31 @@ def start(target: Path) -> tuple[subprocess.Popen[str], Path]:
     return process, Path(process.stdout.readline().strip())
 
 
+FULL = """
+import resource, sys
+from pathlib import Path
+from loopsr.io.parts import write_whole
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_whole(Path(sys.argv[1]), bytes(5000))
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_file_appears_whole_or_stays_as_it_was(tmp_path: Path) -> None:
+    target = tmp_path / "weights.onnx"
+    parts.write_whole(target, b"whole")
+    assert target.read_bytes() == b"whole"
+    # A limit on the size of files fails the same calls as a full disk does.
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(target)], capture_output=True, text=True, check=True
+    )
+    assert "weights.onnx" in done.stdout
+    assert target.read_bytes() == b"whole"
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_a_part_is_removed_only_when_its_process_is_gone(tmp_path: Path) -> None:
     process, part = start(tmp_path / "out.png")
     with process:

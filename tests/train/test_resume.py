@@ -80,8 +80,9 @@ def test_stopped_run_ends_in_the_same_bits(
         for name in ("whole", "parts")
     ]
     for whole, parts in zip(*logs, strict=True):
-        assert {k: whole[k] for k in ("step", "psnr_y")} == {
-            k: parts[k] for k in ("step", "psnr_y")
+        # The loss too: it is the mean since the line before, not since the run went on.
+        assert {k: whole[k] for k in ("step", "psnr_y", "loss")} == {
+            k: parts[k] for k in ("step", "psnr_y", "loss")
         }
 
 

@@ -83,11 +83,13 @@ def test_a_run_learns_from_it_and_is_judged_by_sharp_pictures(pictures: Path) ->
     recipe = find_recipe("loop_xs_finish_x2")
     assert recipe.teacher == "loop-x2"
     plain = dataclasses.replace(recipe, teacher=None)
-    (taught, judged), (sharp, same) = (pictures_of(r, [pictures], []) for r in (recipe, plain))
+    out = pictures.parent / "out"
+    (taught, judged), (sharp, same) = (
+        pictures_of(r, [pictures], [], out=out) for r in (recipe, plain)
+    )
     assert taught.key != sharp.key
     assert any(not np.array_equal(a, b) for a, b in zip(taught.hr, sharp.hr, strict=True))
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(judged, same, strict=True))
     settings = ["steps=2", "batch=2", "patch=8", "warm_start=loop-xs-x2", "precision=float32"]
-    out = pictures.parent / "out"
     result = train(override(recipe, settings), hr=[pictures], out=out)
     assert result.steps == 2

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,7 @@ def command(names: tuple[str, ...], show_list: bool, **options: Any) -> None:
     (safetensors, ONNX, golden tensors). Nothing is trained twice: on a finished run, the command
     packages again. On a GPU the pictures lie in its memory and the step is compiled, unless told
     otherwise; on a CPU the units of loop are compiled, if it has a C++ compiler. Several GPUs:
-    torchrun --nproc-per-node 4 -m loopsr train RECIPE --hr FOLDER...
+    torchrun --nproc-per-node 4 -m loopsr train RECIPE --hr FOLDER
     """
     from loopsr.recipes import RECIPES, find_recipe
 
@@ -61,16 +62,22 @@ def command(names: tuple[str, ...], show_list: bool, **options: Any) -> None:
     if options["plot"]:
         click.echo(_plot([Path(name) for name in names], options["out"]))
         return
-    if len(names) != 1:
-        got = f"{len(names)} recipes were" if names else "no recipe was"
-        raise UsageError(f"{got} given; use one of {', '.join(RECIPES)}")
-    recipe = names[0]
+    if not names:
+        raise UsageError(f"no recipe was given; use one of {', '.join(RECIPES)}")
+    recipe, *rest = names
+    if rest:
+        raise UsageError(
+            f"one recipe was expected, got {recipe!r} and {rest[0]!r} beside it; "
+            "each folder takes an --hr of its own: --hr A --hr B"
+        )
     from loopsr.train.recipe import override
 
     chosen = override(find_recipe(recipe), options["settings"])
     if options["show"]:
         click.echo(json.dumps(json.loads(chosen.to_json()), indent=2))
         return
+    if not options["install"] and not any(s.startswith("data=") for s in options["settings"]):
+        chosen = dataclasses.replace(chosen, data="")  # those of what ships are not the user's
     out = options["out"] or Path("runs") / recipe
     result = _package_only(chosen, out) if options["package_only"] else _train(chosen, out, options)
     if result is not None:
@@ -120,6 +127,12 @@ def _train(
     return trained.network, _card(trained.network, recipe, trained.steps, trained.seconds)
 
 
+def _own_pictures(warm_start: str | None) -> str:
+    """What a card says of pictures that are not those of the weights that ship."""
+    before = _card_of(warm_start)
+    return "own pictures" + (f", after those of {before.name}: {before.data}" if before else "")
+
+
 def _package_only(words: Recipe, out: Path) -> tuple[nn.Module, ModelCard]:
     """What ships of a run, finished or not; its card in the ``words`` of today."""
     _need_torch()
@@ -129,6 +142,8 @@ def _package_only(words: Recipe, out: Path) -> tuple[nn.Module, ModelCard]:
     if not (out / CHECKPOINT).is_file():
         raise UsageError(f"no run in {out}; pass the --out folder of a run")
     network, recipe, state = averaged_network(out / CHECKPOINT)
+    if recipe.name != words.name:
+        raise UsageError(f"{out} is a run of {recipe.name}, not of {words.name}; name its recipe")
     recipe = dataclasses.replace(recipe, **{key: getattr(words, key) for key in _WORDS})
     seconds = state["data_seconds"] + state["net_seconds"]
     return network, _card(network, recipe, state["step"], seconds)
@@ -138,15 +153,16 @@ def _card(network: nn.Module, recipe: Recipe, steps: int, seconds: float) -> Mod
     from loopsr.export.package import make_card
 
     settings = json.loads(recipe.to_json())
-    if recipe.warm_start:  # the name only: where it lies on this machine is nobody's business
-        settings["warm_start"] = Path(recipe.warm_start).name.removesuffix(".safetensors")
+    for key in ("warm_start", "teacher"):
+        if settings[key]:  # the name only: where it lies on this machine is nobody's business
+            settings[key] = re.sub(r"\.(safetensors|onnx)$", "", Path(settings[key]).name)
     return make_card(
         network,
         name=recipe.name,
         kind=recipe.network,
         description=recipe.description,
         paper=recipe.paper,
-        data=recipe.data,
+        data=recipe.data or _own_pictures(recipe.warm_start),
         degradation=recipe.degradation,
         training={
             "recipe": {k: v for k, v in settings.items() if k not in _ELSEWHERE},
@@ -159,16 +175,24 @@ def _card(network: nn.Module, recipe: Recipe, steps: int, seconds: float) -> Mod
 
 def _before(source: str | None) -> dict[str, Any]:
     """The runs that made the weights a run began from, oldest first, as far as a card tells."""
+    card = _card_of(source)
+    if card is None:
+        return {}
+    training = dict(card.training)
+    return {"before": [*training.pop("before", []), training]}
+
+
+def _card_of(source: str | None) -> ModelCard | None:
+    """That of weights to begin from; a checkpoint, and weights that are gone, have none."""
     from loopsr.errors import LoopsrError
     from loopsr.weights import catalogue
 
     if source is None:
-        return {}
+        return None
     try:
-        training = dict(catalogue.find(source, kind="safetensors")[0].training)
-    except LoopsrError:  # a checkpoint, or weights that are gone: neither has a card
-        return {}
-    return {"before": [*training.pop("before", []), training]}
+        return catalogue.find(source, kind="safetensors")[0]
+    except LoopsrError:
+        return None
 
 
 def _package(

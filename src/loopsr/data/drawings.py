@@ -479,6 +479,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first one  [0]")
     options = parser.parse_args(argv)
     try:
+        if options.first < 0:
+            raise UsageError(f"--first is {options.first}, expected 0 or more")
         if options.folder.exists() and any(options.folder.iterdir()):
             raise UsageError(f"{options.folder} is not empty; pass a new folder")
         options.folder.mkdir(parents=True, exist_ok=True)

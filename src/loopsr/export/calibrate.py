@@ -226,6 +226,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         stops = None if options.stops is None else _stops(options.stops)
         if card.iters is None or (stops and not _fit(stops, card.iters)):
             raise UsageError(f"{card.name} runs up to {card.iters} steps; pass --stops in order")
+        if options.most < 1:
+            raise UsageError(f"--most is {options.most}, expected 1 or more")
         pictures = find_pictures(options.hr)
         pictures = pictures[:: -(-len(pictures) // options.most)]
         pairs = load_pairs(pictures, scale=card.scale, steps=pipeline(card.degradation))

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
+from loopsr.io.parts import write_whole
 from loopsr.layers.fake_quant import FakeQuantised
 
 _HEIGHT, _WIDTH = 9, 10
@@ -38,9 +39,14 @@ def golden_windows() -> NDArray[np.float32]:
 def write_golden(network: nn.Module, path: Path) -> None:
     """Write ``lr`` and ``sr`` as safetensors."""
     pixels = golden_windows() if isinstance(network, FakeQuantised) else golden_input()
+    write_whole(path, save({"lr": pixels, "sr": run_network(network, pixels)}))
+
+
+def run_network(network: nn.Module, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the network makes of n3hw float32 in [0, 1], on the CPU."""
     with torch.no_grad():
-        result = network.eval().cpu()(torch.from_numpy(pixels)).contiguous().numpy()
-    path.write_bytes(save({"lr": pixels, "sr": result}))
+        result: Tensor = network.eval().cpu()(torch.from_numpy(pixels))
+    return result.contiguous().numpy()
 
 
 def read_golden(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

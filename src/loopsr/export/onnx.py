@@ -19,6 +19,7 @@ from loopsr.card import CARD_KEY, ModelCard
 from loopsr.errors import MissingExtraError, TrainingError
 from loopsr.export.qdq import write_grids
 from loopsr.export.steps import name_steps
+from loopsr.io.parts import write_whole
 from loopsr.layers.fake_quant import FakeQuantised
 from loopsr.weights.onnx_graph import OUTPUT, with_steps
 
@@ -60,7 +61,7 @@ def export_onnx(network: nn.Module, path: Path, *, card: ModelCard) -> None:
     import onnx
 
     onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
+    write_whole(path, model.SerializeToString())
 
 
 class _Unrolled(nn.Module):

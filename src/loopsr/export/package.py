@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
 from loopsr.card import CARD_KEY, ModelCard
-from loopsr.errors import MissingExtraError
-from loopsr.export.golden import write_golden
+from loopsr.errors import LoopsrError, MissingExtraError
+from loopsr.export.golden import read_golden, run_network, write_golden
 from loopsr.export.onnx import check_parity, export_onnx
+from loopsr.io.parts import write_whole
 from loopsr.layers.fake_quant import FakeQuantised
 from loopsr.models import count_parameters, create, macs_per_pixel
 from loopsr.weights import catalogue
@@ -56,8 +59,8 @@ def write_package(network: nn.Module, folder: Path, *, card: ModelCard) -> dict[
     """Write weights, ONNX twin and golden tensors of ``network`` into ``folder``.
 
     Of a ``FakeQuantised`` network there are no safetensors: they would be the floats before
-    rounding. Returns the path of each file. Raises ``TrainingError`` when the twin computes
-    something else.
+    rounding. What was measured of the same weights in ``folder`` stays on the card. Returns the
+    path of each file. Raises ``TrainingError`` when the twin computes something else.
     """
     paths = {
         "safetensors": folder / f"{card.name}.safetensors",
@@ -68,6 +71,7 @@ def write_package(network: nn.Module, folder: Path, *, card: ModelCard) -> dict[
     network = network.eval().cpu().float()
     if isinstance(network, FakeQuantised):
         network.shorten()
+    _keep_measured(network, folder, card)
     export_onnx(network, paths["onnx"], card=card)
     check_parity(network, paths["onnx"])
     if isinstance(network, FakeQuantised):
@@ -75,9 +79,25 @@ def write_package(network: nn.Module, folder: Path, *, card: ModelCard) -> dict[
     else:
         tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
         # Bytes, because save_file writes a file that only its owner may read.
-        paths["safetensors"].write_bytes(save(tensors, {CARD_KEY: card.to_json()}))
+        write_whole(paths["safetensors"], save(tensors, {CARD_KEY: card.to_json()}))
     write_golden(network, paths["golden"])
     return paths
+
+
+def _keep_measured(network: nn.Module, folder: Path, card: ModelCard) -> None:
+    """Take over scores, times and the rule of steps, if ``folder`` holds these very weights."""
+    try:
+        former = catalogue.read_card(folder / f"{card.name}.onnx")
+        lr, sr = read_golden(folder / "golden" / f"{card.name}.safetensors")
+    except (LoopsrError, OSError, SafetensorError):
+        return
+    if np.array_equal(sr, run_network(network, lr)):
+        for now, before in (
+            (card.scores, former.scores),
+            (card.measured, former.measured),
+            (card.steps, former.steps),
+        ):
+            now.update({key: value for key, value in before.items() if key not in now})
 
 
 def rewrite_card(folder: Path, card: ModelCard) -> None:
@@ -95,11 +115,11 @@ def rewrite_card(folder: Path, card: ModelCard) -> None:
     del model.metadata_props[:]
     for key, value in ((CARD_KEY, card.to_json()), *kept):
         model.metadata_props.add(key=key, value=value)
-    path.write_bytes(model.SerializeToString())
+    write_whole(path, model.SerializeToString())
     path = folder / f"{card.name}.safetensors"
     if path.exists():  # none of networks of 8-bit integers
         tensors = load(catalogue.read_bytes(path))
-        path.write_bytes(save(tensors, {CARD_KEY: card.to_json()}))
+        write_whole(path, save(tensors, {CARD_KEY: card.to_json()}))
 
 
 def install(network: nn.Module, *, card: ModelCard) -> dict[str, Path]:

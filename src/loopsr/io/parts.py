@@ -41,6 +41,16 @@ def part_beside(path: Path) -> Iterator[Path]:
             os.close(lock)
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that appears when it is complete. Raises OSError, which names it."""
+    try:
+        with part_beside(path) as part:
+            part.write_bytes(data)
+            part.replace(path)
+    except OSError as error:  # of a full disk it does not know where
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
 def _make(path: Path) -> tuple[Path, int | None]:
     for _ in range(_TRIES):
         part = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{_END}")

@@ -1,6 +1,6 @@
 """``loop`` in 8-bit integers, in three sizes at x2, x3, x4: weights that know of their rounding.
 
-``loopsr train loop_int8_x2 --hr FOLDER...`` (likewise loop_s_int8_x2, loop_xs_int8_x2, and x3, x4)
+``loopsr train loop_int8_x2 --hr FOLDER`` (likewise loop_s_int8_x2, loop_xs_int8_x2, and x3, x4)
 goes on from the weights that ship as ``loop-x2`` (others: ``--set warm_start=FILE.safetensors``)
 and packages ``loop-x2.int8``; ``--install`` ships it. A few minutes on one core are enough. Without
 any training: ``python -m loopsr.export.quantize``. Loss and crops are those of the finish. No

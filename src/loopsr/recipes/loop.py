@@ -1,7 +1,7 @@
 """Our network in three sizes, at x2, x3 and x4; scores are in the cards (``loopsr models NAME``).
 
-``loopsr train loop_x2 --hr FOLDER...`` (likewise loop_s_x2, loop_xs_x2, and x3, x4), then its
-finish: ``loopsr train loop_finish_x2 --hr FOLDER...``. The weights that ship were trained by the
+``loopsr train loop_x2 --hr FOLDER`` (likewise loop_s_x2, loop_xs_x2, and x3, x4), then its
+finish: ``loopsr train loop_finish_x2 --hr FOLDER``. The weights that ship were trained by the
 clock (``--set seconds=...``), those of ``loop`` on a GPU (``--set batch=16 --set patch=64``, the
 last run in batches of 32), those of ``loop-s`` and ``loop-xs`` on a core of a CPU
 (``--set patch=48``); docs/log.md has the times.

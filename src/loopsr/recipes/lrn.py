@@ -1,6 +1,6 @@
 """The paper's network, trained on the same pictures as ``loop`` and as many of them.
 
-``loopsr train lrn_x2 --hr FOLDER... --threads 1``, then ``lrn_x3`` and ``lrn_x4``. The paper trains
+``loopsr train lrn_x2 --hr FOLDER --threads 1``, then ``lrn_x3`` and ``lrn_x4``. The paper trains
 with MSE + 0.01 x a perceptual loss (VGG), Adam 1e-4, batch 64, crops of 48, 100 epochs. The
 perceptual part is left out here: it costs PSNR, and needs the weights of a network trained on
 pictures without an open licence. The rest is ``--set optim.name=adam --set

@@ -1,6 +1,6 @@
 """``loop`` for pictures as people have them: blurred, noisy, resized, JPEG; at x2 and x4.
 
-``loopsr train loop_photo_x2 --hr FOLDER...`` goes on from the weights ``loop-x2``. The first call
+``loopsr train loop_photo_x2 --hr FOLDER`` goes on from the weights ``loop-x2``. The first call
 degrades every picture ``variants`` times, which takes minutes; later ones find the result.
 benchmarks/photo.py measures what is won on JPEG and lost on clean pictures.
 """

@@ -21,10 +21,12 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        place = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"device {name!r} is unknown; use auto, cpu or cuda") from error
-    if place.type != "cuda":
+        place: torch.device | None = torch.device(name)
+    except RuntimeError:
+        place = None
+    if place is None or place.type not in ("cpu", "cuda"):
+        raise UsageError(f"device {name!r} is unknown; use auto, cpu or cuda")
+    if place.type == "cpu":
         return place
     if not torch.cuda.is_available():
         raise UsageError("torch finds no CUDA device here; pass --device cpu")

@@ -9,18 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from loopsr.errors import TrainingError
+from loopsr.io.parts import write_whole
 
 LOG = "log.jsonl"
 
 
-def log_line(
-    state: dict[str, Any], mark: dict[str, Any], *, rate: float, score: float, silent: int
-) -> dict[str, Any]:
-    """What is logged of the steps between two states of the counters.
+COUNTERS = ("step", "data_seconds", "net_seconds", "loss_sum")  # of a run's state
+
+
+def set_mark(state: dict[str, Any]) -> None:
+    """Let the next line be of the steps from here on, also when the run is stopped meanwhile."""
+    state["mark"] = {key: state[key] for key in COUNTERS}
+
+
+def log_line(state: dict[str, Any], *, rate: float, score: float, silent: int) -> dict[str, Any]:
+    """What is logged of the steps since the mark.
 
     ``seconds`` are of the whole run, ``net_ms`` and ``data_ms`` a step; ``psnr_y`` is ``score``,
     ``silent`` counts channels that no validation picture excited.
     """
+    mark = state["mark"]
     steps = state["step"] - mark["step"]
     data, net = (state[key] - mark[key] for key in ("data_seconds", "net_seconds"))
     return {
@@ -63,4 +71,4 @@ def forget_after(path: Path, step: int) -> None:
     """Drop lines of steps that a kill undid; they will be written again."""
     if path.is_file():
         kept = [json.dumps(line) + "\n" for line in read(path) if line["step"] <= step]
-        path.write_text("".join(kept), encoding="utf-8")
+        write_whole(path, "".join(kept).encode())

@@ -6,9 +6,11 @@ one that was left alone (unless it is limited by seconds).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +19,7 @@ import torch
 from torch import nn
 
 from loopsr.errors import TrainingError
+from loopsr.io.lock import try_lock
 from loopsr.models import Network
 from loopsr.train import average, history
 from loopsr.train.checkpoint import save_tensors
@@ -25,7 +28,7 @@ from loopsr.train.distributed import World, join
 from loopsr.train.health import watch_channels
 from loopsr.train.optim import set_progress
 from loopsr.train.recipe import Recipe
-from loopsr.train.run import Pixels, Run, begin, pictures, progress
+from loopsr.train.run import Pixels, Run, begin, check_sources, pictures, progress
 from loopsr.train.step import make_step
 from loopsr.train.validate import validate
 
@@ -75,10 +78,11 @@ def train(
         torch.set_num_threads(threads)
     place = find_device(device)
     gpu = place.type == "cuda"
-    out = _make_folder(Path(out))
-    with join(place) as world:
+    with join(place) as world, _folder(Path(out), world) as out:
+        if not (out / CHECKPOINT).is_file():
+            check_sources(recipe)
         with world.first_alone():
-            pairs, held_out = pictures(recipe, hr, valid)
+            pairs, held_out = pictures(recipe, hr, valid, out=out)
         run = begin(
             recipe,
             pairs,
@@ -124,7 +128,6 @@ def _loop(
         state["loss_sum"] += world.mean(loss)[0]
 
     score = math.nan
-    mark = dict(state)  # where the counters stood at the last log line
     while (done := progress(recipe, state)) < 1:
         start = clock()
         rate = set_progress(
@@ -152,11 +155,11 @@ def _loop(
                 silent, channels = watched()
                 if silent > _MOST_SILENT * channels:
                     log.warning(_SILENT, silent, channels)
-                line = history.log_line(state, mark, rate=rate, score=score, silent=silent)
+                line = history.log_line(state, rate=rate, score=score, silent=silent)
                 history.append(out / history.LOG, line)
                 if report:
                     report(line)
-            mark = dict(state)
+            history.set_mark(state)
         if world.first and (last or saves):
             run.save()
     return score
@@ -169,14 +172,39 @@ def _iters(recipe: Recipe, network: nn.Module, step: int) -> int | None:
     return None
 
 
-def _make_folder(out: Path) -> Path:
+@contextlib.contextmanager
+def _folder(out: Path, world: World) -> Iterator[Path]:
+    """The run folder, kept from other runs; removed again when nothing came into it.
+
+    Raises ``TrainingError`` when it cannot be made or another run is at work in it.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainingError(
             f"the folder {out} cannot be made ({error.strerror or error}); pass another --out"
         ) from error
-    return out
+    with contextlib.ExitStack() as stack:
+        if world.first:
+            stack.callback(_remove_if_empty, out)
+            if not _take(out, stack):
+                raise TrainingError(f"another run is at work in {out}; pass another --out folder")
+        yield out
+
+
+def _take(folder: Path, stack: contextlib.ExitStack) -> bool:
+    """Lock a folder until ``stack`` is left; True also where the system has no such locks."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        stack.callback(os.close, descriptor)
+        return try_lock(descriptor)
+    except OSError:
+        return True
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _stop_diverged(network: nn.Module, out: Path, step: int, loss: float, world: World) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from loopsr.errors import MissingExtraError, TrainingError, UsageError
+from loopsr.io.parts import write_whole
 from loopsr.train import history
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -61,7 +63,9 @@ def plot(runs: Sequence[Path], target: Path) -> None:
     curves = figure.axes[0].get_lines()
     figure.legend(curves, _names(runs), loc="outside lower center", ncols=min(4, len(runs)))
     try:
-        figure.savefig(target, dpi=110)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, dpi=110, format=target.suffix[1:].lower())
+        write_whole(target, drawn.getvalue())
     except OSError as error:
         raise TrainingError(
             f"{target} cannot be written ({error.strerror or error}); pass another --out"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -31,6 +33,16 @@ class LossSettings:
     luma: float = 0.0  # weight of the same loss on MATLAB's luma, which is what is measured
     supervision: tuple[float, ...] = (1.0,)
 
+    def __post_init__(self) -> None:
+        """Check ranges. Raises ``UsageError``."""
+        if not self.luma >= 0:
+            raise UsageError(f"loss.luma is {self.luma}, expected 0 or more")
+        if not self.supervision or min(self.supervision) < 0 or not sum(self.supervision) > 0:
+            raise UsageError(
+                f"loss.supervision is {list(self.supervision)}; expected weights of 0 or more, not "
+                "all 0, for example [1.0]"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimSettings:
@@ -44,6 +56,23 @@ class OptimSettings:
     clip: float = 0.5  # largest norm of the whole gradient
     warmup: float = 0.03  # share of the run
     decay: float = 1.0  # share of the run, at its end, in which the rates fall to 0 by a cosine
+
+    def __post_init__(self) -> None:
+        """Check ranges. Raises ``UsageError``."""
+        for key in ("learning_rate", "other_learning_rate", "clip"):
+            if not 0 < getattr(self, key) < math.inf:
+                raise UsageError(
+                    f"optim.{key} is {getattr(self, key)}, expected a number above 0; try 1e-3"
+                )
+        for key, values in (("momentum", (self.momentum,)), ("betas", self.betas)):
+            if not all(0 <= value < 1 for value in values):
+                raise UsageError(
+                    f"optim.{key} is {getattr(self, key)}, expected 0 <= x < 1; try 0.9"
+                )
+        if not 0 <= self.warmup < 1:
+            raise UsageError(f"optim.warmup is {self.warmup}, expected a share 0 <= x < 1")
+        if not 0 < self.decay <= 1:
+            raise UsageError(f"optim.decay is {self.decay}, expected a share 0 < x <= 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +127,15 @@ class Recipe:
             raise UnknownNameError("kind of quantize", str(self.quantize), QUANTIZE)
         if not 0 <= self.ema < 1:
             raise UsageError(f"ema is {self.ema}, expected 0 <= ema < 1; try 0.999")
-        if self.seconds is not None and not self.seconds > 0:
-            raise UsageError(f"seconds is {self.seconds}, expected more than 0")
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise UsageError(f"seconds is {self.seconds}, expected a number above 0")
+        if self.seed < 0:
+            raise UsageError(f"seed is {self.seed}, expected 0 or more")
+        if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", self.name):
+            raise UsageError(
+                f"name is {self.name!r}, which the files are called by; expected letters, digits, "
+                "dots and dashes"
+            )
         if self.copies < 0:
             raise UsageError(f"copies is {self.copies}, expected 0 (none) or more; try 2")
         if self.beyond < 0:
@@ -113,14 +149,6 @@ class Recipe:
             )
         if not 0 < self.teacher_share <= 1:
             raise UsageError(f"teacher_share is {self.teacher_share}, expected a share 0 < x <= 1")
-        if not 0 <= self.optim.warmup < 1:
-            raise UsageError(f"optim.warmup is {self.optim.warmup}, expected a share 0 <= x < 1")
-        if not 0 < self.optim.decay <= 1:
-            raise UsageError(f"optim.decay is {self.optim.decay}, expected a share 0 < x <= 1")
-        if not self.loss.supervision:
-            raise UsageError(
-                "loss.supervision is empty; pass at least one weight, for example [1.0]"
-            )
 
     def to_json(self) -> str:
         """The recipe as one JSON object with sorted keys."""
@@ -158,7 +186,13 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             target[last] = json.loads(text)
         except ValueError:
             target[last] = text
-    return _build(Recipe, values, "")
+    changed = _build(Recipe, values, "")
+    if changed.scale != recipe.scale:
+        raise UsageError(
+            f"scale is {changed.scale}, that of {recipe.name} is {recipe.scale}; take the recipe "
+            f"of that scale (loopsr train --list)"
+        )
+    return changed
 
 
 def _names(cls: Any) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,11 +18,11 @@ from torch import Tensor, nn
 
 from loopsr.data.degrade import pipeline
 from loopsr.data.pairs import Sampler
-from loopsr.data.sources import Pairs, find_pictures, load_pairs
-from loopsr.errors import TrainingError
+from loopsr.data.sources import Pairs, find_pictures, load_pairs, read_rgb
+from loopsr.errors import ImageReadError, TrainingError, UsageError
 from loopsr.layers.fake_quant import FakeQuantised
 from loopsr.models import create
-from loopsr.train import average
+from loopsr.train import average, history
 from loopsr.train.checkpoint import load_run, read_state, save_run, warm_start
 from loopsr.train.distributed import World
 from loopsr.train.health import revive
@@ -31,6 +32,7 @@ from loopsr.train.recipe import FREE_SETTINGS, Recipe
 from loopsr.train.resident import ResidentSampler, fits, to_unit
 from loopsr.train.teacher import taught
 from loopsr.train.validate import to_tensor
+from loopsr.weights import catalogue
 
 log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
@@ -108,6 +110,8 @@ def begin(
     if resumed:
         state = load_run(checkpoint, network=network, ema=ema, warm=warm, optimisers=optimisers)
         sampler.restore(state["sampler"])
+        if "mark" not in state:  # of an earlier version
+            history.set_mark(state)
         log.info("going on after step %d", state["step"])
     numbers, cut = _drawer(sampler, world.place, resident=resident)
     return Run(
@@ -122,6 +126,27 @@ def begin(
         state=state,
         checkpoint=checkpoint,
     )
+
+
+def check_sources(recipe: Recipe) -> None:
+    """Look for what a fresh run begins from, before its pictures are decoded.
+
+    Raises ``UsageError`` or ``WeightsError`` for a warm start or a teacher that is not there.
+    """
+    if recipe.teacher:
+        catalogue.find(recipe.teacher)
+    start = recipe.warm_start
+    if start is None:
+        return
+    if not catalogue.is_path(start):
+        catalogue.safetensors_path(start)
+    elif not Path(start).is_file():
+        folder, name = Path(start).parent, Path(start).name.removesuffix(".safetensors")
+        ships = f"warm_start={name}" if name in catalogue.names() else "warm_start=FILE"
+        raise UsageError(
+            f"no weights {start} to begin from; train them first (loopsr train {folder.name}), or "
+            f"pass --set {ships}"
+        )
 
 
 def _warm_start(network: nn.Module, recipe: Recipe, pairs: Pairs) -> None:
@@ -158,14 +183,22 @@ def _drawer(
 
 
 def pictures(
-    recipe: Recipe, hr: Iterable[str | Path], valid: Iterable[str | Path]
+    recipe: Recipe, hr: Iterable[str | Path], valid: Iterable[str | Path], *, out: Path
 ) -> tuple[Pairs, list[tuple[Pixels, Pixels]]]:
-    """Training pairs, and a few (lr, hr) pairs evenly chosen from ``valid``, else held out."""
-    files, valid = find_pictures(hr), list(valid)
+    """Training pairs, and a few (lr, hr) pairs evenly chosen from ``valid``, else held out.
+
+    What lies in the run folder ``out`` below one of ``hr``, such as a plot of its log, is no
+    picture to train on.
+    """
+    folders, valid, run = list(hr), list(valid), out.resolve()
+    files = find_pictures(folders)
+    if any(Path(folder).resolve() in run.parents for folder in folders):
+        files = [path for path in files if run not in path.resolve().parents]
     if valid:
-        judges = _spread(find_pictures(valid), VALIDATION_PICTURES)
+        judges = _judges(find_pictures(valid), VALIDATION_PICTURES, recipe.scale)
     else:
-        judges = _spread(files, min(VALIDATION_PICTURES, max(1, len(files) // 20)))
+        most = min(VALIDATION_PICTURES, max(1, len(files) // 20))
+        judges = _judges(files, most, recipe.scale)
         if len(files) > 1:
             files = [path for path in files if path not in judges]
     steps, threads = pipeline(recipe.degradation), torch.get_num_threads()
@@ -183,8 +216,31 @@ def pictures(
     return pairs, list(zip(held_out.lr, held_out.hr, strict=True))
 
 
-def _spread(files: Sequence[Path], count: int) -> list[Path]:
-    return [files[i * len(files) // count] for i in range(min(count, len(files)))]
+def _judges(files: Sequence[Path], most: int, scale: int) -> list[Path]:
+    """Up to ``most`` pictures, evenly chosen among those that can be read and measured.
+
+    Raises ``UsageError`` when there is none.
+    """
+    parts = max(1, min(most, len(files)))
+    edges = [i * len(files) // parts for i in range(parts + 1)]
+    chosen = [
+        next((path for path in files[start:end] if _can_judge(path, scale)), None)
+        for start, end in itertools.pairwise(edges)
+    ]
+    if judges := [path for path in chosen if path]:
+        return judges
+    raise UsageError(
+        f"none of {len(files)} pictures can be validated on: each is broken, or has no more than "
+        f"{2 * scale} pixels on a side; pass other pictures, or --valid FOLDER"
+    )
+
+
+def _can_judge(path: Path, scale: int) -> bool:
+    try:
+        height, width = read_rgb(path).shape[:2]
+    except ImageReadError:
+        return False
+    return bool(min(height // scale, width // scale) > 2)  # of input pixels a border of 1 is cut
 
 
 def progress(recipe: Recipe, state: dict[str, Any]) -> float:
@@ -195,7 +251,7 @@ def progress(recipe: Recipe, state: dict[str, Any]) -> float:
 
 
 def _fresh_state(recipe: Recipe, pairs: Pairs) -> dict[str, Any]:
-    return {
+    state: dict[str, Any] = {
         "step": 0,
         "data_seconds": 0.0,
         "net_seconds": 0.0,
@@ -204,6 +260,8 @@ def _fresh_state(recipe: Recipe, pairs: Pairs) -> dict[str, Any]:
         "pictures": pairs.key,
         "sampler": None,
     }
+    history.set_mark(state)
+    return state
 
 
 def _check_same_run(saved: dict[str, Any], asked: dict[str, Any], out: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from loopsr.errors import TrainingError
 from loopsr.metrics.psnr import psnr_y
 from loopsr.train.resident import to_unit
 
@@ -28,10 +29,18 @@ def to_pixels(tensor: Tensor) -> Pixels:
 
 @torch.no_grad()
 def validate(network: nn.Module, pairs: Iterable[tuple[Pixels, Pixels]], *, scale: int) -> float:
-    """Mean PSNR-Y over (lr, hr) pictures of 0..255, a border of ``scale`` cut."""
+    """Mean PSNR-Y over (lr, hr) pictures of 0..255, a border of ``scale`` cut.
+
+    Raises ``TrainingError`` when the network makes numbers that are none.
+    """
     device = next(network.parameters()).device
     scores = []
     for lr, hr in pairs:
         output = network(to_tensor(np.array(lr[None])).to(device))
+        if not output.isfinite().all():
+            raise TrainingError(
+                "the network makes values that are not finite; start anew in another --out folder "
+                "with a lower --set optim.learning_rate"
+            )
         scores.append(psnr_y(to_pixels(output), hr, border=scale))
     return float(np.mean(scores))
