@@ -164,3 +164,13 @@ def test_a_run_is_not_packaged_as_another(pictures: Path, tmp_path: Path) -> Non
     trained(pictures, tmp_path / "run")
     with pytest.raises(UsageError, match="is a run of lrn-x2, not of loop-x2"):
         run("loop_x2", "--out", tmp_path / "run", "--package-only")
+
+
+def test_sets_of_one_name_are_scored_apart(pictures: Path, tmp_path: Path) -> None:
+    sets = [tmp_path / "sets" / name / "HR" for name in "AB"]
+    for folder in sets:
+        folder.mkdir(parents=True)
+        (folder / "0.png").write_bytes((pictures / "0.png").read_bytes())
+    bench = [part for folder in sets for part in ("--bench", folder)]
+    line = run("lrn_x2", "--hr", pictures, "--out", tmp_path / "run", *SHORT, *bench).stdout
+    assert set(json.loads(line)["scores"]) == {"A", "B"}

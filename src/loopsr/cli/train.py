@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from loopsr.cli.text import set_names
 from loopsr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -209,9 +210,9 @@ def _package(
         from loopsr.train.evaluate import as_numbers, mean_score, score_folder
 
         upscaler = Upscaler(paths["onnx"])
-        for folder in bench:
+        for name, folder in zip(set_names(bench), bench, strict=True):
             rows = list(score_folder(upscaler, folder, scale=card.scale))
-            card.scores[folder.name] = as_numbers(mean_score(rows))
+            card.scores[name] = as_numbers(mean_score(rows))
         paths = write_package(network, out, card=card)
     if install:
         paths = install_package(network, card=card)
