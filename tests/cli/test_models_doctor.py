@@ -37,8 +37,13 @@ def test_the_card_of_one(loopsr: Loopsr) -> None:
     assert "parameters     65,015\n" in text
     assert "default        yes\n" in text
     assert json.loads(loopsr("models", "loop-x4", "--json").stdout)["halo"] == 4
-    own = loopsr("models", loopsr.weights / "loop-x2.onnx")
-    assert b"default        no\n" in own.stdout
+    for kind in ("onnx", "safetensors"):
+        path = loopsr.weights / f"loop-x2.{kind}"
+        own = loopsr("models", path).stdout.decode()
+        assert "default        no\n" in own
+        assert f"file           {path}\nbytes          {path.stat().st_size:,}" in own
+    other = loopsr("models", "some/loop-x2.pth")
+    assert b"pass a .onnx or .safetensors file" in other.stderr
     unknown = loopsr("models", "loop-x5")
     assert unknown.returncode == 2
     assert b"did you mean" in unknown.stderr
@@ -53,6 +58,15 @@ def test_each_run_of_a_training_has_a_line(loopsr: Loopsr, tmp_path: Path) -> No
     first = lines.index("training") + 1
     assert lines[first] == "  before       recipe batch 8, steps 5"
     assert [line.strip() for line in lines[first + 1 : first + 3]] == ["steps 6", "steps        7"]
+
+
+def test_a_card_of_a_stranger_writes_no_controls(loopsr: Loopsr, tmp_path: Path) -> None:
+    shutil.copy(loopsr.weights / "loop-x2.onnx", tmp_path)
+    card = catalogue.read_card(tmp_path / "loop-x2.onnx")
+    rewrite_card(tmp_path, dataclasses.replace(card, training={"by\x1b": "me\x1b\nor\tyou"}))
+    text = loopsr("models", tmp_path / "loop-x2.onnx").stdout.decode()
+    assert "\n  by\\x1b       me\\x1b or\\tyou\n" in text
+    assert "\x1b" not in text
 
 
 def test_doctor(loopsr: Loopsr) -> None:

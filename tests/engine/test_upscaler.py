@@ -264,7 +264,7 @@ def test_models_by_path(weights: Path, photo: Photo) -> None:
         assert np.array_equal(Upscaler(path, threads=1)(image), expected)
     torch = Upscaler(weights / "loop-x2.safetensors", threads=1)(image)
     assert np.abs(torch - expected).max() < 1e-4
-    with pytest.raises(UsageError, match="backend='torch'"):
+    with pytest.raises(UsageError, match="pass one, or the backend torch"):
         Upscaler(weights / "loop-x2.safetensors", backend="onnxruntime")
 
 

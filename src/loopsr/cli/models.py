@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -43,10 +44,16 @@ def command(name: str | None, as_json: bool) -> int:
 
 
 def _record(name: str) -> dict[str, Any]:
-    """The card as a dictionary, with the size of the ONNX file and whether it is a default."""
+    """The card as a dictionary, with its file, that one's size and whether it is a default.
+
+    A name stands for the ONNX file; a path may be of either kind.
+    """
     from loopsr.weights import catalogue
 
-    card, path = catalogue.find(name)
+    if catalogue.is_path(name):
+        card, path = catalogue.read_card(Path(name)), Path(name)
+    else:
+        card, path = catalogue.find(name)
     return {
         **dataclasses.asdict(card),
         "default": catalogue.DEFAULT.get(card.scale) == name,
@@ -103,7 +110,7 @@ def _card_text(record: dict[str, Any]) -> str:
             lines.append(label.rstrip())
             for inner, content in value.items():
                 first, *more = _rows(content)
-                lines.append(f"  {inner:12} {_plain(first)}")
+                lines.append(f"  {one_line(inner):12} {_plain(first)}")
                 lines += [f"  {'':12} {_plain(row)}" for row in more]
         else:
             lines.append(label + _plain(value))
@@ -122,5 +129,5 @@ def _plain(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+        return ", ".join(f"{one_line(key)} {_plain(inner)}" for key, inner in value.items())
     return one_line(str(value))

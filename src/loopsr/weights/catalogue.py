@@ -75,7 +75,7 @@ def find(model: str | Path, *, kind: str = "onnx") -> tuple[ModelCard, Path]:
     path = Path(model)
     if path.suffix != f".{kind}":
         backend = {"onnx": "onnxruntime", "safetensors": "torch"}.get(path.suffix[1:])
-        advice = f"pass backend={backend!r}" if backend else f"pass a .{kind} file"
+        advice = f"pass one, or the backend {backend}" if backend else "pass one"
         raise UsageError(f"{path} was given where a .{kind} file is needed; {advice}")
     return read_card(path), path
 
