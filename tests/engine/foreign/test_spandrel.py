@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,26 @@ def test_a_pickle_runs_nothing(tmp_path: Path) -> None:
     assert trap.exists()
 
 
+@pytest.mark.parametrize("protocol", [None, 2, 4])
+def test_a_pickle_is_refused_in_our_own_words(tmp_path: Path, protocol: int | None) -> None:
+    """Torch's name the switch that would run the code; warnings would be more of its lines."""
+    path = tmp_path / "trap.pth"
+    if protocol is None:
+        torch.save(torch.nn.Conv2d(1, 1, 1), path)
+    else:
+        path.write_bytes(pickle.dumps({"params": Trap(tmp_path / "sprung")}, protocol=protocol))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with pytest.raises(WeightsError) as caught:
+            foreign.open_checkpoint(path, threads=1)
+    assert str(caught.value) == (
+        f"{path} cannot be read as tensors alone (it is damaged, or holds more than tensors); "
+        "save its state_dict as .safetensors, nothing else is loaded from a stranger's file"
+    )
+    assert not told
+    assert not (tmp_path / "sprung").exists()
+
+
 def test_whole_modules_and_other_things_are_refused(tmp_path: Path) -> None:
     for name, value in {
         "module.pth": torch.nn.Conv2d(1, 1, 1),
@@ -102,7 +123,7 @@ def test_torchscript_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors", "a.ckpt"])
 def test_garbage_and_missing_files(tmp_path: Path, name: str) -> None:
-    with pytest.raises(WeightsError, match="cannot be read"):
+    with pytest.raises(WeightsError, match=r"cannot be read \(No such file.*\); check the path"):
         foreign.open_checkpoint(tmp_path / name, threads=1)
     (tmp_path / name).write_bytes(b"PK\3\4 no archive" * 20)
     with pytest.raises(WeightsError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import pickle
 import re
 import sys
 import threading
@@ -78,13 +79,18 @@ def _read_state(path: Path, torch: Any) -> Any:
         if path.suffix == ".safetensors":
             state = importlib.import_module("safetensors.torch").load_file(str(path))
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about protocols of pickle
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:
+        # What torch says of a pickle is how to run the code in it.
+        pickled = isinstance(error, pickle.UnpicklingError)
+        reason = "it is damaged, or holds more than tensors" if pickled else first_line(error)
         raise WeightsError(
-            f"{path} cannot be read as tensors alone ({first_line(error)}); save its state_dict "
-            "as .safetensors, nothing else is loaded from a stranger's file"
+            f"{path} cannot be read as tensors alone ({reason}); save its state_dict as "
+            ".safetensors, nothing else is loaded from a stranger's file"
         ) from error
     if not isinstance(state, dict):
         raise WeightsError(
@@ -109,7 +115,9 @@ def _check_size(path: Path) -> None:
                     ".safetensors"
                 )
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read ({error.strerror or error})") from error
+        raise WeightsError(
+            f"{path} cannot be read ({error.strerror or error}); check the path"
+        ) from error
     except zipfile.BadZipFile as error:
         raise WeightsError(f"{path} is damaged ({error}); fetch it again") from error
     if size > MAX_FOREIGN_BYTES:
