@@ -118,6 +118,26 @@ def test_errors_become_one_line_and_a_code(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", [name for name, _, _ in cli.COMMANDS])
+def test_advice_on_memory_is_of_the_subcommand(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**options: object) -> None:
+        raise MemoryError
+
+    command = cli.cli.get_command(click.Context(cli.cli), name)
+    assert command is not None
+    known = {option for parameter in command.params for option in parameter.opts}
+    failing = click.Command(name, callback=fail)
+    monkeypatch.setattr(LazyGroup, "get_command", lambda *_: failing)
+    assert main([name]) == 1
+    words = capsys.readouterr().err.split()
+    named = {word for word in words if word.startswith("--")}
+    assert named <= known
+    assert bool(named) == (name in cli.LESS_MEMORY)
+    assert " ".join(words).endswith("close other programs")
+
+
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise AssertionError("a bug")

@@ -30,6 +30,15 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("compare", "loopsr.cli.compare", "Lay networks side by side on one page."),
 )
 
+# What makes a subcommand need less memory; the others have no option for it.
+LESS_MEMORY = {
+    "upscale": "pass --max-memory 500M",
+    "train": "pass a smaller batch, such as --set batch=8",
+    "eval": "leave large pictures out of --data",
+    "bench": "pass a smaller --size",
+    "compare": "pass a smaller --max-pixels",
+}
+
 INTERRUPTED = 130
 
 EPILOG = """\b
@@ -93,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except MemoryError:
-        return _fail("out of memory; pass --max-memory 500M or close other programs", 1)
+        return _fail(_out_of_memory(sys.argv[1:] if argv is None else argv), 1)
     except OSError as error:
         return _fail(f"{error}; check the path, the permissions and the free space", 1)
 
@@ -101,6 +110,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _interrupt(number: int, frame: Any) -> None:
     """A polite kill ends like Ctrl-C: with everything tidied up."""
     raise KeyboardInterrupt
+
+
+def _out_of_memory(arguments: Sequence[str]) -> str:
+    name = next(iter(arguments), "")  # the group has no option that takes a value
+    way = f"{LESS_MEMORY[name]} or " if name in LESS_MEMORY else ""
+    return f"out of memory; {way}close other programs"
 
 
 def _usage(error: click.ClickException) -> int:
