@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from loopsr.cli import main
 from loopsr.export.package import rewrite_card
 from loopsr.weights import catalogue
 
@@ -21,6 +23,16 @@ def test_models_table(loopsr: Loopsr) -> None:
     rows = [line.split() for line in run.stdout.decode().splitlines() if "loop-x" in line]
     assert [row[:3] for row in rows] == [["•", f"loop-x{n}", f"x{n}"] for n in (2, 3, 4)]
     assert rows[2][3] == "65,015"
+
+
+def test_sizes_are_those_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    rows = re.findall(r"^\| `((?:lrn|loop)-\S+)` \| [\d,]+ \| (\d+ kB) ", readme, re.M)
+    assert len(rows) == 12
+    assert main(["models"]) == 0
+    table = capsys.readouterr().out
+    for name, size in rows:
+        assert re.search(rf" {re.escape(name)}  .* {size}  ", table), (name, size)
 
 
 def test_models_json(loopsr: Loopsr) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loopsr.cli.text import format_bytes, format_seconds, one_line, parse_bytes
+from loopsr.cli.text import format_bytes, format_memory, format_seconds, one_line, parse_bytes
 from loopsr.errors import UsageError
 
 
@@ -23,8 +23,13 @@ def test_parse_bytes_refuses(text: str) -> None:
 
 
 def test_format_bytes() -> None:
-    texts = [format_bytes(n) for n in (0, 1023, 1024, 20480, 5 << 20, 3 << 40)]
-    assert texts == ["0 B", "1023 B", "1.0 kB", "20 kB", "5.0 MB", "3.0 TB"]
+    texts = [format_bytes(n) for n in (0, 999, 1000, 20480, 5e6, 3e12, 4e15)]
+    assert texts == ["0 B", "999 B", "1.0 kB", "20 kB", "5.0 MB", "3.0 TB", "4000 TB"]
+
+
+@pytest.mark.parametrize("text", ["7 B", "1.5 KiB", "500 MiB", "2.0 GiB", "30 TiB"])
+def test_memory_is_shown_as_it_is_typed(text: str) -> None:
+    assert format_memory(parse_bytes(text)) == text
 
 
 def test_format_seconds() -> None:

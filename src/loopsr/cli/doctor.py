@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from loopsr.cli.text import format_bytes
+from loopsr.cli.text import format_memory
 from loopsr.errors import LoopsrError
 
 # What a user may have, and what installs it.
@@ -144,7 +144,7 @@ def _print(facts: dict[str, Any]) -> None:
         ("cpu", facts["cpu"]),
         ("", ", ".join(facts["cpu_features"]) or "no vector units reported"),
         ("threads", f"{threads['usable']} usable of {threads['machine']}"),
-        ("memory", f"{format_bytes(facts['memory_free'])} free"),
+        ("memory", f"{format_memory(facts['memory_free'])} free"),
         ("libvips", facts["libvips"] or "does not load"),
     ]
     rows += [

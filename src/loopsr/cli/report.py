@@ -29,7 +29,7 @@ from rich.text import Text
 
 from loopsr.apps.batch.forecast import Forecast, Total
 from loopsr.apps.batch.run import Outcome
-from loopsr.cli.text import format_bytes, format_seconds, named, one_line
+from loopsr.cli.text import format_bytes, format_memory, format_seconds, named, one_line
 
 _SIZE = "{source_width}x{source_height} -> {width}x{height}"
 _WHY = {
@@ -202,7 +202,7 @@ class Report(logging.Handler):
                 self._say(
                     f"loopsr: about {format_seconds(total.seconds)} by {how}, "
                     f"{format_bytes(total.bytes)} of files, "
-                    f"up to {format_bytes(total.memory)} of memory for the work"
+                    f"up to {format_memory(total.memory)} of memory for the work"
                 )
         return 1 if self._failures else 0
 

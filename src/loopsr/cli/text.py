@@ -100,11 +100,20 @@ def parse_bytes(text: str) -> int:
 
 
 def format_bytes(count: float) -> str:
-    """``1536`` as ``1.5 kB``; one digit after the point below ten."""
-    power = next((p for p in range(4) if count < 1024 ** (p + 1)), 4)
-    value = count / 1024**power
+    """The size of a file: 1500 as ``1.5 kB``; one digit after the point below ten."""
+    return _scaled(count, 1000, ("B", "kB", "MB", "GB", "TB"))
+
+
+def format_memory(count: float) -> str:
+    """An amount of memory, in the powers of 1024 of ``parse_bytes``: ``500 MiB`` for 500M."""
+    return _scaled(count, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
+
+
+def _scaled(count: float, base: int, units: Sequence[str]) -> str:
+    power = next((p for p in range(len(units) - 1) if count < base ** (p + 1)), len(units) - 1)
+    value = count / base**power
     digits = 1 if value < 10 and power else 0
-    return f"{value:.{digits}f} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
+    return f"{value:.{digits}f} {units[power]}"
 
 
 def format_seconds(seconds: float) -> str:
