@@ -39,6 +39,14 @@ def test_table_and_picture(loopsr: Loopsr, sharp: Path) -> None:
     assert run.stderr == b""
 
 
+def test_no_picture_that_is_measured_on_is_plotted_over(loopsr: Loopsr, sharp: Path) -> None:
+    before = (sharp / "a.png").read_bytes()
+    run = loopsr("bench", "--scale", "2", "--data", sharp, "--plot", sharp / "a.png", *QUICK)
+    assert run.returncode == 2
+    assert b"is a picture of --data; pass another --plot" in run.stderr
+    assert (sharp / "a.png").read_bytes() == before
+
+
 def test_json_and_csv_agree(loopsr: Loopsr, sharp: Path) -> None:
     line = ("bench", "loop", "bicubic", "--scale", "3", "--data", sharp, *QUICK)
     report = json.loads(loopsr(*line, "--json").stdout)

@@ -97,13 +97,16 @@ def command(
         raise UsageError("--json and --csv exclude each other; pass one of them")
     from loopsr.apps.bench.entries import ALL, make_entries
     from loopsr.apps.bench.run import run
-    from loopsr.data.sets import find_set
+    from loopsr.data.sets import find_set, pictures_of
+    from loopsr.io.writer import same_file
 
     if plot is not None:
         from loopsr.apps.bench.plot import check_plot
 
         check_plot(plot)
     folders = list(dict.fromkeys(find_set(name, root=data_root) for name in data))
+    if plot and any(same_file(plot, path) for folder in folders for path in pictures_of(folder)):
+        raise UsageError(f"{plot} is a picture of --data; pass another --plot")
     sets = dict(zip(set_names(folders), folders, strict=True))
     entries = make_entries(
         models, scale=scale, backends=backends, precisions=precisions, iters=iters or ()

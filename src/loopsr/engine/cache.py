@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from loopsr.io.cache import cache_folder
+from loopsr.io.parts import write_whole
 
 _KEPT = 100  # measurements
 
@@ -40,8 +40,4 @@ def store(key: str, rows: list[dict[str, Any]]) -> None:
     known = {**load(), key: rows}
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=".backends.", delete=False, encoding="utf-8"
-        ) as part:
-            json.dump(dict(list(known.items())[-_KEPT:]), part, indent=1)
-        Path(part.name).replace(path)
+        write_whole(path, json.dumps(dict(list(known.items())[-_KEPT:]), indent=1).encode())

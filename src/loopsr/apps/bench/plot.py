@@ -8,7 +8,7 @@ from typing import Any
 
 from loopsr.apps.bench.report import Report, Row, pareto_front
 from loopsr.errors import ImageWriteError, MissingExtraError, UsageError
-from loopsr.io.parts import part_beside
+from loopsr.io.parts import write_whole
 
 SUFFIXES = (".png", ".svg", ".pdf")
 _MARKERS = {"": "D", "onnxruntime": "o", "openvino": "s", "ncnn": "^", "torch": "v"}
@@ -55,9 +55,7 @@ def plot(report: Report, target: Path) -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn, format=target.suffix[1:].lower(), dpi=110)
     try:
-        with part_beside(target) as part:
-            part.write_bytes(drawn.getvalue())
-            part.replace(target)
+        write_whole(target, drawn.getvalue())
     except OSError as error:
         raise ImageWriteError(
             f"{target} cannot be written ({error.strerror or error}); pass another --plot"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from loopsr.apps.compare.page import Column, Page, Pixels, Sheet
 from loopsr.data.sources import read_rgb
 from loopsr.engine.opener import OpenModel, numbered, open_model
 from loopsr.errors import Cancelled, ImageError, ImageWriteError, UnknownNameError, UsageError
+from loopsr.io.parts import write_whole
 from loopsr.io.writer import same_file
 from loopsr.ops.resize import KERNELS
 from loopsr.train.evaluate import digits, measure, reduce_picture
@@ -212,15 +211,7 @@ def _write(page: Path, text: str) -> int:
     """Write a file that appears only when it is complete; returns its bytes."""
     data = text.encode()
     try:
-        handle, name = tempfile.mkstemp(dir=page.parent, prefix=f".{page.name}.")
-        part = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            part.chmod(0o644)
-            part.replace(page)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(page, data)
     except OSError as error:
         raise ImageWriteError(
             f"{page} cannot be written ({error.strerror or error}); pass another -o"
