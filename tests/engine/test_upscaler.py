@@ -268,6 +268,25 @@ def test_models_by_path(weights: Path, photo: Photo) -> None:
         Upscaler(weights / "loop-x2.safetensors", backend="onnxruntime")
 
 
+@pytest.mark.usefixtures("family")
+def test_a_name_may_leave_its_scale_out(photo: Photo) -> None:
+    """loop has x2 and x4 here, loop-s x2 alone; a name with its scale asks for that one."""
+    used = {
+        (name, scale): list(Upscaler(name).plan((9, 8), scale=scale).models)
+        for name in ("loop", "loop-x2", "loop-s")
+        for scale in (None, 2, 3, 4)
+    }
+    assert used["loop", None] == used["loop", 3] == used["loop", 4] == ["loop-x4"]
+    assert used["loop", 2] == used["loop-x2", 2] == used["loop-x2", None] == ["loop-x2"]
+    assert used["loop-s", 4] == used["loop-s", None] == ["loop-s-x2", "loop-s-x2"]
+    image = photo(8, 9)
+    same = Upscaler("loop", backend="onnxruntime")(image, scale=2)
+    assert np.array_equal(same, Upscaler("loop-x2", backend="onnxruntime")(image, scale=2))
+    for name in ("loop-y", "loop-x7", "loop.photo"):
+        with pytest.raises(UnknownNameError, match="is unknown"):
+            Upscaler(name)
+
+
 def test_module_level_function(weights: Path, photo: Photo) -> None:
     image = as_dtype(photo(8, 8), "uint8")
     assert loopsr.upscale(image, 2, threads=1).shape == (16, 16, 3)

@@ -229,7 +229,7 @@ def _size(
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} contradict each other; pass one of them")
     if not given:
-        scale = catalogue.card(model).scale if model else default
+        scale = (catalogue.own_scale(model) if model else None) or default
     return Size(scale=scale, width=width, height=height, long_edge=long_edge)
 
 

@@ -43,18 +43,18 @@ class Upscaler:
     """Upscales pictures with one choice of model and machine; reusable, and safe to share by
     threads.
 
-    ``model`` is a name of ``loopsr models`` or the path of an ONNX file (None: chosen by the
-    scale), ``backend`` "auto" or a name of ``loopsr.engine.backends``, ``precision`` what the
-    network computes in ("auto", "float32", "bfloat16", or "int8" for models that have such a file),
-    ``threads`` the CPU threads of one run (None: the cores that this process has), ``max_memory``
-    bytes for the work (None: a quarter of what is free), ``tile`` the side of a tile in input
-    pixels (None: chosen from the memory; it never changes the result), ``quality`` "fast",
-    "balanced" (as None) or "best", see ``loopsr.engine.quality``, or ``iters`` to stop a recurrent
-    network after so many steps everywhere. ``deadline`` is the seconds that a picture may take:
-    fewer steps and a smaller network are taken for it, and bicubic for what is left in the end.
-    ``self_ensemble`` takes the mean over eight turns of the picture: a little better, eight times
-    as slow (``loopsr.engine.ensemble``). Raises ``UsageError`` and ``WeightsError``. Networks
-    are loaded on first use.
+    ``model`` is a name of ``loopsr models``, with or without its scale, or the path of an ONNX file
+    (None: chosen by the scale), ``backend`` "auto" or a name of ``loopsr.engine.backends``,
+    ``precision`` what the network computes in ("auto", "float32", "bfloat16", or "int8" for models
+    that have such a file), ``threads`` the CPU threads of one run (None: the cores that this
+    process has), ``max_memory`` bytes for the work (None: a quarter of what is free), ``tile`` the
+    side of a tile in input pixels (None: chosen from the memory; it never changes the result),
+    ``quality`` "fast", "balanced" (as None) or "best", see ``loopsr.engine.quality``, or ``iters``
+    to stop a recurrent network after so many steps everywhere. ``deadline`` is the seconds that a
+    picture may take: fewer steps and a smaller network are taken for it, and bicubic for what is
+    left in the end. ``self_ensemble`` takes the mean over eight turns of the picture: a little
+    better, eight times as slow (``loopsr.engine.ensemble``). Raises ``UsageError`` and
+    ``WeightsError``. Networks are loaded on first use.
     """
 
     def __init__(
@@ -89,9 +89,12 @@ class Upscaler:
         self._iters = iters
         self._quality = check_quality(quality, iters, self_ensemble=self_ensemble)
         self.deadline = check_deadline(deadline, iters, self_ensemble=self_ensemble)
+        self._first: int | None = None  # the scale of a network that has to be among those used
         if self._model is not None:
             # So that a wrong name is told before any picture is read.
-            check_iters(self._networks.card(self._model), iters)
+            self._first = catalogue.own_scale(self._model)
+            for name in [self._model] if self._first else catalogue.family(self._model).values():
+                check_iters(self._networks.card(name), iters)
 
     def plan(
         self,
@@ -109,7 +112,7 @@ class Upscaler:
         is taken, or 4. The aspect is always kept. Raises ``UsageError``.
         """
         if scale is None and width is None and height is None and long_edge is None:
-            scale = self._networks.card(self._model).scale if self._model else _DEFAULT_SCALE
+            scale = self._first or _DEFAULT_SCALE
         target = final_size(
             *size, scale=scale, to_width=width, to_height=height, long_edge=long_edge
         )
@@ -266,13 +269,11 @@ class Upscaler:
     def _chain(self, factor: float) -> list[ModelCard]:
         if self._model is None:
             models = usual_models(self._quality)
-            first = None
             if not models:
                 catalogue.card(catalogue.DEFAULT[2])  # raises: nothing is installed
         else:
             models = catalogue.family(self._model)
-            first = self._networks.card(self._model).scale
-        scales = choose_scales(factor, models, first=first)
+        scales = choose_scales(factor, models, first=self._first)
         cards = [self._networks.card(models[scale]) for scale in scales]
         for card in cards:
             check_iters(card, self._iters)

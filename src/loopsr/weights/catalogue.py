@@ -100,17 +100,32 @@ def int8_name(name: str) -> str:
 
 
 def family(name: str) -> dict[int, str]:
-    """scale -> name of the models that differ from ``name`` in scale only, itself included."""
+    """scale -> name of the models that differ from ``name`` in scale only, itself included.
+
+    A name may leave its scale out: that of ``loop.photo`` is that of ``loop-x4.photo``. Raises
+    ``UnknownNameError``.
+    """
     if is_path(name):
         return {card(name).scale: name}
-    start, _, rest = name.rpartition("-x")
-    tag = rest.lstrip("0123456789")
+    with_scale = re.fullmatch(r"(.+)-x\d+(\..+)?", name)
+    start, tag = with_scale.groups("") if with_scale else _split_tag(name)
     mates = {}
     for other in names():
         match = re.fullmatch(rf"{re.escape(start)}-x(\d+){re.escape(tag)}", other)
         if match:
             mates[int(match[1])] = other
-    return mates | {card(name).scale: name}
+    return mates if mates and not with_scale else mates | {card(name).scale: name}
+
+
+def own_scale(name: str) -> int | None:
+    """The scale of a name or a path; None of a name that leaves it out. ``UnknownNameError``."""
+    family(name)  # raises for a name that is in no form known
+    return None if not is_path(name) and name not in names() else card(name).scale
+
+
+def _split_tag(name: str) -> tuple[str, str]:
+    start, dot, tag = name.partition(".")
+    return start, dot + tag
 
 
 def is_path(model: str | Path) -> bool:
