@@ -57,10 +57,13 @@ def test_one_changed_bit_is_found(folder: Path, kind: str) -> None:
     catalogue.find("loop-x3", kind=kind)
 
 
-def test_missing_file(folder: Path) -> None:
+def test_missing_file(folder: Path, tmp_path: Path) -> None:
     (folder / "loop-x2.onnx").unlink()
-    with pytest.raises(WeightsError, match="cannot be read"):
+    with pytest.raises(WeightsError, match=r"cannot be read .*pip install --force-reinstall"):
         catalogue.onnx_path("loop-x2")
+    for name in ("mine.onnx", "mine.safetensors"):
+        with pytest.raises(WeightsError, match=r"cannot be read .*; check the path$"):
+            catalogue.read_card(tmp_path / "own" / name)
     (folder / "loop-x2.safetensors").unlink()
     with pytest.raises(WeightsError, match="is missing"):
         catalogue.card("loop-x2")

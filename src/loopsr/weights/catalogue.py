@@ -211,6 +211,11 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _unreadable(path: Path, error: OSError) -> WeightsError:
+    advice = _AGAIN if path.parent == FOLDER else "check the path"
+    return WeightsError(f"{path} cannot be read ({error.strerror or error}); {advice}")
+
+
 def read_bytes(path: Path, *, most: int | None = None) -> bytes:
     """All bytes of a file that has no more than ``most``, or than a weight file of ours may have.
 
@@ -221,9 +226,7 @@ def read_bytes(path: Path, *, most: int | None = None) -> bytes:
         with path.open("rb") as file:
             data = file.read(most + 1)
     except OSError as error:
-        raise WeightsError(
-            f"{path} cannot be read ({error.strerror or error}); check the path, or {_AGAIN}"
-        ) from error
+        raise _unreadable(path, error) from error
     if len(data) > most:
         raise WeightsError(
             f"{path} has more than {most // 1024**2} MB, too much for a model here; "
@@ -241,9 +244,7 @@ def _safetensors_metadata(path: Path) -> Mapping[str, Any]:
         metadata: Mapping[str, Any] = header.get("__metadata__") or {}
         iter(metadata.items())
     except OSError as error:
-        raise WeightsError(
-            f"{path} cannot be read ({error.strerror or error}); check the path, or {_AGAIN}"
-        ) from error
+        raise _unreadable(path, error) from error
     except (struct.error, ValueError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path} is no safetensors file ({error}); fetch it again") from error
     return metadata
