@@ -8,6 +8,26 @@ import numpy as np
 import pytest
 import pyvips
 
+from loopsr.train.loop import Trained, train
+from loopsr.train.recipe import Recipe
+
+RECIPE = Recipe(
+    name="tiny",
+    network="lrn",
+    network_config={"iters": 1},
+    scale=2,
+    steps=7,
+    batch=2,
+    patch=8,
+    validate_every=3,
+    save_every=2,
+)
+
+
+def run(pictures: Path, out: Path, recipe: Recipe = RECIPE) -> Trained:
+    """Train on the CPU, with one thread."""
+    return train(recipe, hr=[pictures], out=out, threads=1, device="cpu")
+
 
 @pytest.fixture
 def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -20,21 +20,7 @@ from loopsr.train import loop, objective
 from loopsr.train.checkpoint import load_tensors, read_state, save_tensors
 from loopsr.train.recipe import Recipe
 
-RECIPE = Recipe(
-    name="tiny",
-    network="lrn",
-    network_config={"iters": 1},
-    scale=2,
-    steps=7,
-    batch=2,
-    patch=8,
-    validate_every=3,
-    save_every=2,
-)
-
-
-def run(pictures: Path, out: Path, recipe: Recipe = RECIPE) -> loop.Trained:
-    return loop.train(recipe, hr=[pictures], out=out, threads=1, device="cpu")
+from .conftest import RECIPE, run
 
 
 def final(out: Path) -> dict[str, torch.Tensor]:

@@ -14,19 +14,10 @@ from loopsr.errors import LoopsrError, TrainingError, UsageError
 from loopsr.train import run as run_module
 from loopsr.train.device import find_device
 from loopsr.train.loop import train
-from loopsr.train.recipe import OptimSettings, Recipe
+from loopsr.train.recipe import OptimSettings
 from loopsr.train.run import pictures as pictures_of
 
-RECIPE = Recipe(
-    name="tiny",
-    network="lrn",
-    network_config={"iters": 1},
-    scale=2,
-    steps=2,
-    batch=2,
-    patch=8,
-    precision="float32",
-)
+from .conftest import RECIPE, run
 
 
 def save(path: Path, side: int) -> None:
@@ -34,13 +25,8 @@ def save(path: Path, side: int) -> None:
     pyvips.Image.new_from_array(pixels).write_to_file(str(path))
 
 
-def run(hr: Path, out: Path, recipe: Recipe = RECIPE) -> None:
-    train(recipe, hr=[hr], out=out, threads=1, device="cpu")
-
-
 def test_judges_are_pictures_that_can_be_measured(pictures: Path, tmp_path: Path) -> None:
     """The first files of the folder are broken or smaller than what a border leaves."""
-    (tmp_path / "plain").mkdir()
     (pictures / "-a.png").write_bytes(b"no picture")
     save(pictures / "-b.png", 5)
     whole = (pictures / "0.png").read_bytes()

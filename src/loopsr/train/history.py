@@ -12,14 +12,12 @@ from loopsr.errors import TrainingError
 from loopsr.io.parts import write_whole
 
 LOG = "log.jsonl"
-
-
-COUNTERS = ("step", "data_seconds", "net_seconds", "loss_sum")  # of a run's state
+_COUNTERS = ("step", "data_seconds", "net_seconds", "loss_sum")  # of a run's state
 
 
 def set_mark(state: dict[str, Any]) -> None:
     """Let the next line be of the steps from here on, also when the run is stopped meanwhile."""
-    state["mark"] = {key: state[key] for key in COUNTERS}
+    state["mark"] = {key: state[key] for key in _COUNTERS}
 
 
 def log_line(state: dict[str, Any], *, rate: float, score: float, silent: int) -> dict[str, Any]:

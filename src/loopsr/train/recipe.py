@@ -190,7 +190,7 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     if changed.scale != recipe.scale:
         raise UsageError(
             f"scale is {changed.scale}, that of {recipe.name} is {recipe.scale}; take the recipe "
-            f"of that scale (loopsr train --list)"
+            "of that scale (loopsr train --list)"
         )
     return changed
 

@@ -107,8 +107,9 @@ def family(name: str) -> dict[int, str]:
     """
     if is_path(name):
         return {card(name).scale: name}
-    with_scale = re.fullmatch(r"(.+)-x\d+(\..+)?", name)
-    start, tag = with_scale.groups("") if with_scale else _split_tag(name)
+    parts = re.fullmatch(r"(.*?)(-x\d+)?(\..*)?", name, re.DOTALL)
+    assert parts  # any text has that form
+    start, with_scale, tag = parts.groups("")
     mates = {}
     for other in names():
         match = re.fullmatch(rf"{re.escape(start)}-x(\d+){re.escape(tag)}", other)
@@ -119,13 +120,10 @@ def family(name: str) -> dict[int, str]:
 
 def own_scale(name: str) -> int | None:
     """The scale of a name or a path; None of a name that leaves it out. ``UnknownNameError``."""
+    if is_path(name) or name in names():
+        return card(name).scale
     family(name)  # raises for a name that is in no form known
-    return None if not is_path(name) and name not in names() else card(name).scale
-
-
-def _split_tag(name: str) -> tuple[str, str]:
-    start, dot, tag = name.partition(".")
-    return start, dot + tag
+    return None
 
 
 def is_path(model: str | Path) -> bool:
